@@ -1,0 +1,1 @@
+//! Functions between layers: relu, softmax, ….

@@ -1,0 +1,1 @@
+//! Limits that weights are brought back to after each step.

@@ -1,0 +1,1 @@
+//! Data sets that many start with.

@@ -1,0 +1,1 @@
+//! The numeric core, on plain slices. The only place with `unsafe`.

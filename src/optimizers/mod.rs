@@ -1,0 +1,1 @@
+//! How weights move along their gradients.

@@ -1,0 +1,6 @@
+//! Threads and recycled memory.
+
+pub mod threads;
+pub mod workspace;
+
+pub use workspace::Workspace;

@@ -1,0 +1,78 @@
+//! The worker pool, and loops over fixed pieces of work.
+//!
+//! What is a piece depends on shapes alone; which thread works on it, and how many threads there
+//! are, changes nothing in the result.
+
+use crate::error::Result;
+
+/// Runs `work` inside the thread pool, so that the loops below need not wake it each time.
+///
+/// Work that is already inside a rayon pool (the caller's own, or [`with_num_threads`]) stays there.
+pub fn enter<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    #[cfg(feature = "parallel")]
+    if rayon::current_thread_index().is_none()
+        && let Some(pool) = pool()
+    {
+        return pool.install(work);
+    }
+    work()
+}
+
+/// Runs `work` with this many threads, whatever the process-wide setting is.
+pub fn with_num_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    #[cfg(feature = "parallel")]
+    if let Some(pool) = build(threads.max(1)) {
+        return pool.install(work);
+    }
+    let _ = threads;
+    work()
+}
+
+/// Calls `work(i, &mut items[i])` for each item, on all threads.
+pub fn for_each<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
+    #[cfg(feature = "parallel")]
+    if items.len() > 1 {
+        use rayon::prelude::*;
+        items.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, item)| work(i, item));
+        return;
+    }
+    items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
+}
+
+/// Sets the number of threads that this process uses for training and prediction. Results do not
+/// depend on it. The default is one thread per core.
+///
+/// # Errors
+/// When the pool is already running: call it first, or set the environment variable
+/// `CORNU_NUM_THREADS` instead.
+pub fn set_num_threads(threads: usize) -> Result<()> {
+    crate::error::ensure!(threads > 0, Argument, "the number of threads must be at least 1");
+    #[cfg(feature = "parallel")]
+    {
+        let made = POOL.set(build(threads));
+        crate::error::ensure!(
+            made.is_ok(),
+            State,
+            "the thread pool is already running; call set_num_threads before the first training or prediction"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(feature = "parallel")]
+static POOL: std::sync::OnceLock<Option<rayon::ThreadPool>> = std::sync::OnceLock::new();
+
+#[cfg(feature = "parallel")]
+fn pool() -> Option<&'static rayon::ThreadPool> {
+    let pool = POOL.get_or_init(|| {
+        let asked = std::env::var("CORNU_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+        build(asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)))
+    });
+    pool.as_ref()
+}
+
+/// A pool of `threads`; none when the system gives no threads, and then all runs on the caller's.
+#[cfg(feature = "parallel")]
+fn build(threads: usize) -> Option<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cornu-{i}")).build().ok()
+}
