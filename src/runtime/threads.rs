@@ -29,14 +29,36 @@ pub fn with_num_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send
 }
 
 /// Calls `work(i, &mut items[i])` for each item, on all threads.
+///
+/// Loops do not nest: inside one, another runs on its own thread, since all threads have work.
 pub fn for_each<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
     #[cfg(feature = "parallel")]
-    if items.len() > 1 {
+    if items.len() > 1 && !INSIDE.get() {
         use rayon::prelude::*;
-        items.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, item)| work(i, item));
+        items.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, item)| {
+            INSIDE.set(true);
+            let _leave = Leave;
+            work(i, item);
+        });
         return;
     }
     items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
+}
+
+#[cfg(feature = "parallel")]
+thread_local! {
+    static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Leaves the loop when its item is done, also by a panic.
+#[cfg(feature = "parallel")]
+struct Leave;
+
+#[cfg(feature = "parallel")]
+impl Drop for Leave {
+    fn drop(&mut self) {
+        INSIDE.set(false);
+    }
 }
 
 /// Sets the number of threads that this process uses for training and prediction. Results do not

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A pool of `f32` buffers, sorted by length. A [`Tensor`](crate::Tensor) made from it gives its
-/// buffer back when it is dropped.
+/// A pool of buffers, sorted by length. A [`Tensor`](crate::Tensor) made from it gives its buffer
+/// back when it is dropped.
 ///
-/// Threads that work side by side have a workspace each, so the lock is never contended.
+/// Threads that work side by side have a workspace each, so the locks are never contended.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    free: Mutex<HashMap<usize, Vec<Vec<f32>>>>,
+    floats: Pool<f32>,
+    indices: Pool<u32>,
 }
 
 impl Workspace {
@@ -20,18 +21,43 @@ impl Workspace {
 
     /// A buffer of `len` values. What they are is not specified: the caller overwrites them.
     pub fn take(&self, len: usize) -> Vec<f32> {
-        let recycled = self.lock().get_mut(&len).and_then(Vec::pop);
-        recycled.unwrap_or_else(|| vec![0.0; len])
+        self.floats.take(len)
     }
 
     /// Gives a buffer back for the next [`take`](Self::take) of its length.
     pub fn give(&self, buffer: Vec<f32>) {
+        self.floats.give(buffer);
+    }
+
+    /// As [`take`](Self::take), for indices.
+    pub fn take_indices(&self, len: usize) -> Vec<u32> {
+        self.indices.take(len)
+    }
+
+    /// As [`give`](Self::give), for indices.
+    pub fn give_indices(&self, buffer: Vec<u32>) {
+        self.indices.give(buffer);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pool<T> {
+    free: Mutex<HashMap<usize, Vec<Vec<T>>>>,
+}
+
+impl<T: Copy + Default> Pool<T> {
+    fn take(&self, len: usize) -> Vec<T> {
+        let recycled = self.lock().get_mut(&len).and_then(Vec::pop);
+        recycled.unwrap_or_else(|| vec![T::default(); len])
+    }
+
+    fn give(&self, buffer: Vec<T>) {
         if !buffer.is_empty() {
             self.lock().entry(buffer.len()).or_default().push(buffer);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Vec<Vec<f32>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Vec<Vec<T>>>> {
         // A panic elsewhere leaves the lists usable: they only hold spare buffers.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }

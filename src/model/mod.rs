@@ -1,0 +1,258 @@
+//! Models: topology, execution order, and the workflow on top of them.
+
+mod graph;
+mod sequential;
+mod summary;
+
+pub(crate) use graph::Graph;
+pub use sequential::Sequential;
+
+use crate::error::{Context, Error, Result, ensure};
+use crate::layer::{LayerHandle, Param};
+use crate::random;
+use crate::shape::Shape;
+use crate::training::Compiled;
+use std::fmt;
+
+/// A network of layers that can be compiled, trained, evaluated, asked for predictions and saved.
+///
+/// It is made through [`Sequential`], which dereferences to it. Training methods are in
+/// [`training`](crate::training): [`compile`](Model::compile), [`fit`](Model::fit),
+/// [`evaluate`](Model::evaluate), [`predict`](Model::predict).
+pub struct Model {
+    pub(crate) name: String,
+    pub(crate) seed: u64,
+    /// The layers of a model that is a chain, also before its input shape is known.
+    pub(crate) chain: Vec<LayerHandle>,
+    pub(crate) graph: Option<Graph>,
+    pub(crate) compiled: Option<Compiled>,
+    /// Set by a callback to end training after this batch or epoch.
+    pub(crate) stop_training: bool,
+}
+
+impl Model {
+    pub(crate) fn empty(name: &str) -> Self {
+        Model {
+            name: name.to_owned(),
+            seed: random::fresh_seed(),
+            chain: Vec::new(),
+            graph: None,
+            compiled: None,
+            stop_training: false,
+        }
+    }
+
+    /// The name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The seed that its first weights, its shuffling and its dropout follow.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Its layers, in order, without inputs.
+    pub fn layers(&self) -> Vec<LayerHandle> {
+        match &self.graph {
+            Some(graph) => graph.layers(),
+            None => self.chain.iter().filter(|l| l.class_name() != "InputLayer").cloned().collect(),
+        }
+    }
+
+    /// The layer of this name.
+    ///
+    /// # Errors
+    /// When there is none; the error lists the nearest names.
+    pub fn layer(&self, name: &str) -> Result<LayerHandle> {
+        let layers = self.layers();
+        let names: Vec<String> = layers.iter().map(LayerHandle::name).collect();
+        match names.iter().position(|n| n == name) {
+            Some(i) => Ok(layers[i].clone()),
+            None => Err(Error::unknown_name("layer of this model", name, names.iter().map(String::as_str))),
+        }
+    }
+
+    /// The layer at this place, inputs not counted.
+    ///
+    /// # Errors
+    /// When there are not so many layers.
+    pub fn layer_at(&self, index: usize) -> Result<LayerHandle> {
+        let layers = self.layers();
+        let n = layers.len();
+        layers.into_iter().nth(index).ok_or_else(|| {
+            Error::Argument(format!("there is no layer {index}; the model has {n} layers, counted from 0"))
+        })
+    }
+
+    /// Freezes all layers (`false`) or lets them all learn (`true`). Compile again after a change.
+    pub fn set_trainable(&mut self, trainable: bool) {
+        self.layers().iter().for_each(|layer| layer.set_trainable(trainable));
+    }
+
+    /// Whether the shapes are known and the weights made.
+    pub fn is_built(&self) -> bool {
+        self.graph.is_some()
+    }
+
+    pub(crate) fn built(&self) -> Result<&Graph> {
+        self.graph.as_ref().ok_or_else(|| {
+            Error::State(format!(
+                "model '{}' is not built: its input shape is not known yet. Add an Input layer first, or call build_for or fit",
+                self.name
+            ))
+        })
+    }
+
+    /// The shape of its first input, the batch first.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn input_shape(&self) -> Result<Shape> {
+        self.built()?.input_shapes().into_iter().next().ok_or_else(|| Error::State("the model has no input".to_owned()))
+    }
+
+    /// The shape of its first output, the batch first.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn output_shape(&self) -> Result<Shape> {
+        self.built()?.output_shapes().into_iter().next().ok_or_else(|| Error::State("the model has no output".to_owned()))
+    }
+
+    /// All weights of all layers, learned and tracked, in Keras' order.
+    pub fn weights(&self) -> Vec<Param> {
+        self.layers().iter().flat_map(LayerHandle::weights).collect()
+    }
+
+    /// The weights that a training step changes: the learned ones of layers that are not frozen.
+    pub fn trainable_weights(&self) -> Vec<Param> {
+        let learning = self.layers().into_iter().filter(LayerHandle::trainable);
+        learning.flat_map(|l| l.weights()).filter(Param::is_learned).collect()
+    }
+
+    /// The number of values in all weights.
+    pub fn count_params(&self) -> usize {
+        self.layers().iter().map(LayerHandle::count_params).sum()
+    }
+
+    /// The values of all weights, in the order of [`weights`](Self::weights).
+    pub fn get_weights(&self) -> Vec<ndarray::ArrayD<f32>> {
+        self.weights().iter().map(|w| w.value().into_array()).collect()
+    }
+
+    /// Sets the values of all weights, in the order of [`weights`](Self::weights).
+    ///
+    /// # Errors
+    /// When there are more or fewer, or a shape differs; then no weight is changed.
+    pub fn set_weights<A: Into<crate::Tensor> + Clone>(&mut self, values: &[A]) -> Result<()> {
+        let weights = self.weights();
+        ensure!(
+            weights.len() == values.len(),
+            Argument,
+            "model '{}' has {} weights, got values for {}",
+            self.name,
+            weights.len(),
+            values.len()
+        );
+        let values: Vec<crate::Tensor> = values.iter().cloned().map(Into::into).collect();
+        for (weight, value) in weights.iter().zip(&values) {
+            ensure!(
+                weight.value().shape() == value.shape(),
+                Shape,
+                "weight '{}' has shape {:?}, got a value of shape {:?}",
+                weight.path(),
+                weight.shape(),
+                value.shape()
+            );
+        }
+        weights.iter().zip(values).try_for_each(|(weight, value)| weight.set(value))
+    }
+
+    /// Makes the weights of a model that starts with an Input. [`compile`](Self::compile) does it too.
+    ///
+    /// # Errors
+    /// When the input shape is not known, or a layer cannot take what it is given.
+    pub fn build(&mut self) -> Result<()> {
+        if self.graph.is_none() {
+            let graph = Graph::chain(&self.chain, None, self.seed).at(|| format!("model '{}'", self.name))?;
+            self.graph = Some(graph);
+        }
+        Ok(())
+    }
+
+    /// Makes the weights of a model without an Input, for samples of this shape.
+    ///
+    /// # Errors
+    /// When a layer cannot take what it is given, or the model is built for another shape.
+    pub fn build_for(&mut self, sample: impl AsRef<[usize]>) -> Result<()> {
+        let shape = Shape::batch_of(sample);
+        match &self.graph {
+            Some(_) => {
+                let built = self.input_shape()?;
+                ensure!(built == shape, Shape, "the model is built for inputs of shape {built}, not {shape}");
+            }
+            None => {
+                let graph = Graph::chain(&self.chain, Some(shape), self.seed).at(|| format!("model '{}'", self.name))?;
+                self.graph = Some(graph);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the order of execution, since the layers change. Their weights stay.
+    fn forget_graph(&mut self) {
+        self.graph = None;
+        self.compiled = None;
+    }
+
+    /// Builds a chain without an Input from the data it is first given.
+    pub(crate) fn ensure_built(&mut self, sample: &[usize]) -> Result<()> {
+        let starts_with_input = self.chain.first().is_some_and(|l| l.class_name() == "InputLayer");
+        if self.graph.is_none() && !starts_with_input { self.build_for(sample) } else { self.build() }
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Model").field("name", &self.name).field("layers", &self.layers()).finish_non_exhaustive()
+    }
+}
+
+/// The snake-case name of a class (Keras' rule): `Conv2D` → `conv2d`, `PReLU` → `p_re_lu`.
+pub(crate) fn snake_case(class_name: &str) -> String {
+    let chars: Vec<char> = class_name.rsplit('>').next().unwrap_or(class_name).chars().collect();
+    let mut snake = String::new();
+    for (i, &c) in chars.iter().enumerate() {
+        let after_lower = i > 0 && chars[i - 1].is_lowercase();
+        let before_lower = i > 0 && chars.get(i + 1).is_some_and(|next| next.is_lowercase());
+        if c.is_uppercase() && (after_lower || before_lower) {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_follow_keras() {
+        for (class, name) in [
+            ("Dense", "dense"),
+            ("Conv2D", "conv2d"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("ReLU", "re_lu"),
+            ("PReLU", "p_re_lu"),
+            ("ELU", "elu"),
+            ("LSTM", "lstm"),
+            ("SimpleRNN", "simple_rnn"),
+            ("RMSNormalization", "rms_normalization"),
+            ("cornu>LocalResponseNormalization", "local_response_normalization"),
+        ] {
+            assert_eq!(super::snake_case(class), name);
+        }
+    }
+}

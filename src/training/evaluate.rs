@@ -1,0 +1,165 @@
+//! `evaluate`: loss and metrics on data, without learning.
+
+use super::callbacks::{CallbackList, Params};
+use super::step::Batch;
+use super::{Inputs, Logs, check_pair};
+use crate::callback_builder;
+use crate::error::Result;
+use crate::model::Model;
+use crate::runtime::threads;
+use crate::tensor::Tensor;
+use std::ops::Index;
+
+/// Options of [`Model::evaluate`]: batches of 32, silent.
+pub struct Evaluate<'a> {
+    pub(crate) batch_size: usize,
+    pub(crate) sample_weight: Option<Inputs<'a>>,
+    pub(crate) steps: Option<usize>,
+    pub(crate) callbacks: CallbackList<'a>,
+}
+
+impl Default for Evaluate<'_> {
+    fn default() -> Self {
+        Evaluate { batch_size: 32, sample_weight: None, steps: None, callbacks: CallbackList::default() }
+    }
+}
+
+impl<'a> Evaluate<'a> {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Samples that are computed together. The result does not depend on it, but for rounding.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// The weight of each sample in the loss and the weighted metrics.
+    pub fn sample_weight(mut self, weights: impl Into<Inputs<'a>>) -> Self {
+        self.sample_weight = Some(weights.into());
+        self
+    }
+
+    /// Stops after so many batches.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = Some(steps);
+        self
+    }
+
+    callback_builder!();
+}
+
+/// What [`Model::evaluate`] found: `scores["loss"]`, `scores["accuracy"]`, ….
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores(pub(crate) Logs);
+
+impl Scores {
+    /// The number under this name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name)
+    }
+
+    /// All names and values, the loss first.
+    pub fn logs(&self) -> &Logs {
+        &self.0
+    }
+}
+
+impl Index<&str> for Scores {
+    type Output = f64;
+
+    /// The number under this name; of a metric that gives a list, the first.
+    ///
+    /// # Panics
+    /// When there is no such name; [`Scores::get`] does not.
+    fn index(&self, name: &str) -> &f64 {
+        match self.0.get_list(name).and_then(<[f64]>::first) {
+            Some(value) => value,
+            None => panic!("there is no score '{name}', only {:?}", self.0.names().collect::<Vec<_>>()),
+        }
+    }
+}
+
+impl Model {
+    /// The loss and the metrics on `x` and `y`, in inference mode.
+    ///
+    /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first.
+    ///
+    /// # Errors
+    /// When the model is not compiled, the arrays are empty or of unequal lengths, a shape does not
+    /// fit or a label is out of range.
+    pub fn evaluate<'a>(
+        &mut self,
+        x: impl Into<Inputs<'a>>,
+        y: impl Into<Inputs<'a>>,
+        options: Evaluate<'a>,
+    ) -> Result<Scores> {
+        let (x, y) = (x.into(), y.into());
+        let Evaluate { batch_size, sample_weight, steps, mut callbacks } = options;
+        self.compiled()?;
+        let n = check_pair(&x, &y)?;
+        super::fit::check_batch_size(batch_size)?;
+        super::fit::check_weights(sample_weight.as_ref(), n)?;
+        self.ensure_built(&x.sample_shape())?;
+        let rows: Vec<usize> = (0..n).collect();
+        let steps = steps.unwrap_or(usize::MAX).min(n.div_ceil(batch_size));
+        callbacks.each(|c| c.set_params(&Params { epochs: 1, steps, batch_size }))?;
+        threads::enter(|| {
+            let data = Data { x: &x, y: &y, weights: sample_weight.as_ref() };
+            self.test(&data, &rows, batch_size, steps, &mut callbacks)
+        })
+        .map(Scores)
+    }
+
+    /// Loss and metrics over these rows.
+    pub(crate) fn test(
+        &mut self,
+        data: &Data<'_>,
+        rows: &[usize],
+        batch_size: usize,
+        steps: usize,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<Logs> {
+        self.compiled_mut()?.reset_metrics();
+        callbacks.each(|c| c.on_test_begin(self))?;
+        for (i, rows) in rows.chunks(batch_size).take(steps).enumerate() {
+            callbacks.each(|c| c.on_test_batch_begin(self, i))?;
+            self.run_batch(&data.batch(rows, i * batch_size)?, false)?;
+            let logs = self.compiled()?.logs();
+            callbacks.each(|c| c.on_test_batch_end(self, i, &logs))?;
+        }
+        let logs = self.compiled()?.logs();
+        callbacks.each(|c| c.on_test_end(self, &logs))?;
+        Ok(logs)
+    }
+}
+
+/// Arrays that belong together.
+pub(crate) struct Data<'a> {
+    pub x: &'a Inputs<'a>,
+    pub y: &'a Inputs<'a>,
+    pub weights: Option<&'a Inputs<'a>>,
+}
+
+impl Data<'_> {
+    /// The batch of these rows.
+    pub fn batch<'b>(&'b self, rows: &'b [usize], first_sample: usize) -> Result<Batch<'b>> {
+        let collect = |source: &Inputs<'_>| -> Result<Tensor> {
+            let source = source.0[0];
+            let mut dims = vec![rows.len()];
+            dims.extend_from_slice(&source.sample_shape());
+            let mut tensor = Tensor::zeros(dims);
+            source.gather(rows, tensor.data_mut());
+            Ok(tensor)
+        };
+        Ok(Batch {
+            x: self.x,
+            y: collect(self.y)?,
+            sample_weight: self.weights.map(collect).transpose()?,
+            rows,
+            first_sample: first_sample as u64,
+        })
+    }
+}

@@ -1,0 +1,307 @@
+//! One batch through the model, forward and, in training, back.
+//!
+//! Where no layer and no loss couples samples, the batch is cut into pieces that threads work on
+//! side by side, each with memory and gradients of its own. How it is cut depends on its size alone,
+//! and the pieces' gradients are added in order, so any number of threads gives the same bits.
+
+use super::Inputs;
+use super::compile::Compiled;
+use crate::error::{Context, Error, Result};
+use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved, Values};
+use crate::losses::{self, Loss};
+use crate::model::{Graph, Model};
+use crate::optimizers::Update;
+use crate::runtime::{Workspace, threads};
+use crate::shape::Dims;
+use crate::tensor::Tensor;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Samples in a piece, where a batch has so many.
+const PIECE: usize = 16;
+/// The largest number of pieces.
+const MAX_PIECES: usize = 8;
+/// Copies of the gradients may take this many values together: larger models are not cut.
+const MAX_GRADIENT_COPIES: usize = 32 << 20;
+
+/// The ranges of samples that a batch of `n` is cut into.
+pub(crate) fn cut(n: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    let pieces = (n / PIECE).clamp(1, MAX_PIECES);
+    (0..pieces).map(move |i| i * n / pieces..(i + 1) * n / pieces)
+}
+
+/// The memory of one piece, kept from step to step.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub workspace: Arc<Workspace>,
+    gradients: Option<GradientStore>,
+    result: Result<Option<Done>>,
+}
+
+#[derive(Debug)]
+struct Done {
+    outputs: Values,
+    loss: f64,
+    states: Vec<(Param, Tensor)>,
+}
+
+impl Piece {
+    pub fn new() -> Self {
+        Piece { workspace: Workspace::new(), gradients: None, result: Ok(None) }
+    }
+}
+
+/// A batch: rows of the data, their targets and weights.
+pub(crate) struct Batch<'a> {
+    pub x: &'a Inputs<'a>,
+    /// The targets of these rows.
+    pub y: Tensor,
+    pub sample_weight: Option<Tensor>,
+    pub rows: &'a [usize],
+    /// The place in the epoch of the first row.
+    pub first_sample: u64,
+}
+
+impl Batch<'_> {
+    /// The inputs for some of the rows.
+    fn gather(&self, range: Range<usize>, workspace: &Arc<Workspace>) -> Values {
+        gather(self.x, &self.rows[range], workspace)
+    }
+}
+
+/// The inputs for these rows.
+pub(crate) fn gather(x: &Inputs<'_>, rows: &[usize], workspace: &Arc<Workspace>) -> Values {
+    let one = |source: &&dyn crate::data::Rows| {
+        let mut dims: Dims = smallvec::smallvec![rows.len()];
+        dims.extend_from_slice(&source.sample_shape());
+        let mut tensor = Tensor::scratch(&dims, workspace);
+        source.gather(rows, tensor.data_mut());
+        tensor
+    };
+    x.0.iter().map(one).collect()
+}
+
+/// Some samples of a tensor.
+fn slice(tensor: &Tensor, range: Range<usize>, workspace: &Arc<Workspace>) -> Tensor {
+    let mut dims = Dims::from_slice(tensor.shape());
+    let each = tensor.len() / dims[0].max(1);
+    dims[0] = range.len();
+    let mut part = Tensor::scratch(&dims, workspace);
+    part.data_mut().copy_from_slice(&tensor.data()[range.start * each..range.end * each]);
+    part
+}
+
+/// The samples of several tensors, one after another.
+pub(crate) fn concatenate(parts: Vec<Tensor>) -> Result<Tensor> {
+    let Some(first) = parts.first() else { return Ok(Tensor::default()) };
+    if parts.len() == 1 {
+        return Ok(parts.into_iter().next().unwrap_or_default());
+    }
+    let mut dims = Dims::from_slice(first.shape());
+    dims[0] = parts.iter().map(Tensor::batch).sum();
+    let mut values = Vec::with_capacity(dims.iter().product());
+    parts.iter().for_each(|part| values.extend_from_slice(part.data()));
+    Tensor::new(&dims, values).map_err(|_| Error::Shape("pieces of a batch gave outputs of different shapes".to_owned()))
+}
+
+/// The penalty on the size of the weights that are learned.
+fn penalty(weights: &[Param]) -> f64 {
+    weights.iter().filter_map(|w| Some(w.regularizer()?.loss(&w.value()))).sum()
+}
+
+impl Model {
+    /// Runs one batch: forward and loss; in training also backward, and the weights move.
+    /// Returns the loss and adds to the metrics.
+    pub(crate) fn run_batch(&mut self, batch: &Batch<'_>, training: bool) -> Result<f64> {
+        let seed = self.seed;
+        let graph = self.graph.as_ref().ok_or_else(|| Error::State("the model is not built".to_owned()))?;
+        let compiled = self.compiled.as_mut().ok_or_else(|| Error::State("the model is not compiled".to_owned()))?;
+        let n = batch.rows.len();
+
+        // The weight of each entry in the mean is decided on the whole batch, before it is cut.
+        let known = sample_dims(graph, n);
+        let gradient_values: usize = compiled.weights.iter().map(|w| w.value().len()).sum();
+        let pieces = cut(n).len();
+        let whole = known.is_none()
+            || compiled.loss.couples_samples()
+            || (training && (graph.couples_samples() || gradient_values * pieces > MAX_GRADIENT_COPIES));
+        let ranges: Vec<Range<usize>> = if whole { std::iter::once(0..n).collect() } else { cut(n).collect() };
+        let prepared = match (&known, whole) {
+            (Some(dims), _) => Some(targets(&*compiled.loss, &batch.y, dims, batch.sample_weight.as_ref())?),
+            (None, _) => None,
+        };
+        compiled.pieces.resize_with(compiled.pieces.len().max(ranges.len()), Piece::new);
+        let step = compiled.state.iterations();
+        let loss = compiled.loss.clone();
+        let weights = &compiled.weights;
+        threads::for_each(&mut compiled.pieces[..ranges.len()], |i, piece| {
+            let range = ranges[i].clone();
+            let pass = Pass {
+                training,
+                seed,
+                step,
+                first_sample: batch.first_sample + range.start as u64,
+                workspace: piece.workspace.clone(),
+            };
+            if training {
+                match &mut piece.gradients {
+                    Some(gradients) => gradients.clear(),
+                    None => piece.gradients = Some(GradientStore::new(weights)),
+                }
+            }
+            let gradients = piece.gradients.as_mut().filter(|_| training);
+            piece.result = run_piece(graph, &*loss, batch, range, prepared.as_ref(), &pass, gradients).map(Some);
+        });
+
+        let mut total = penalty(&compiled.weights);
+        let mut outputs = Vec::with_capacity(ranges.len());
+        let mut states = Vec::new();
+        for piece in &mut compiled.pieces[..ranges.len()] {
+            if let Some(done) = std::mem::replace(&mut piece.result, Ok(None))? {
+                total += done.loss;
+                outputs.push(done.outputs.one()?);
+                states.extend(done.states);
+            }
+        }
+        if training {
+            fold(&mut compiled.pieces[..ranges.len()]);
+            compiled.step()?;
+            states.into_iter().try_for_each(|(param, value)| param.set(value))?;
+        }
+        let y_pred = concatenate(outputs)?;
+        let y_true = losses::align(&batch.y, y_pred.shape())?;
+        compiled.loss_mean.add(total, n as f64);
+        for metric in &mut compiled.metrics.0 {
+            metric.update(&y_true, &y_pred, None).at(|| format!("metric '{}'", metric.name()))?;
+        }
+        for metric in &mut compiled.weighted_metrics.0 {
+            let weights = batch.sample_weight.as_ref();
+            metric.update(&y_true, &y_pred, weights).at(|| format!("metric '{}'", metric.name()))?;
+        }
+        Ok(total)
+    }
+}
+
+/// The dimensions of the model's output for `n` samples, if they are known before it runs.
+fn sample_dims(graph: &Graph, n: usize) -> Option<Dims> {
+    let shape = graph.output_shapes().into_iter().next()?;
+    std::iter::once(Some(n)).chain(shape.sample().iter().copied()).collect()
+}
+
+/// The targets in the shape of the predictions, and the weight of each entry in the total loss.
+fn targets(loss: &dyn Loss, y: &Tensor, y_pred: &[usize], sample_weight: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
+    let y_true = losses::align(y, y_pred)?;
+    let entries = &y_pred[..y_pred.len().saturating_sub(1).max(1)];
+    let weights = losses::entry_weights(loss, &y_true, entries, sample_weight)?;
+    Ok((y_true, weights))
+}
+
+fn run_piece(
+    graph: &Graph,
+    loss: &dyn Loss,
+    batch: &Batch<'_>,
+    range: Range<usize>,
+    prepared: Option<&(Tensor, Tensor)>,
+    pass: &Pass,
+    gradients: Option<&mut GradientStore>,
+) -> Result<Done> {
+    let mut saved = Saved::default();
+    let mut effects = Effects::default();
+    let outputs = graph.forward(
+        batch.gather(range.clone(), &pass.workspace),
+        &mut Forward {
+            pass,
+            saved: &mut saved,
+            effects: &mut effects,
+            stream: 0,
+            trainable: true,
+            recording: gradients.is_some(),
+            inputs_need_gradient: false,
+        },
+    )?;
+    let y_pred = outputs.clone().one()?;
+    let (y_true, weights) = match prepared {
+        Some((y, weights)) => {
+            (slice(y, range.clone(), &pass.workspace), slice(weights, range, &pass.workspace))
+        }
+        None => targets(loss, &batch.y, y_pred.shape(), batch.sample_weight.as_ref())?,
+    };
+    let each = loss.call(&y_true, &y_pred).at(|| "loss".to_owned())?;
+    let value: f64 = each.data().iter().zip(weights.data()).map(|(&l, &w)| f64::from(l) * f64::from(w)).sum();
+    if let Some(gradients) = gradients {
+        let gradient = loss.gradient(&y_true, &y_pred, &weights).at(|| "loss".to_owned())?;
+        graph.backward(
+            gradient.into(),
+            &mut Backward {
+                saved: &mut saved,
+                gradients,
+                workspace: &pass.workspace,
+                trainable: true,
+                wanted: smallvec::smallvec![],
+            },
+        )?;
+    }
+    Ok(Done { outputs, loss: value + effects.loss, states: effects.states })
+}
+
+/// Adds the gradients of all pieces to those of the first, in order.
+fn fold(pieces: &mut [Piece]) {
+    let Some((first, rest)) = pieces.split_first_mut() else { return };
+    let Some(sums) = &mut first.gradients else { return };
+    let rest: Vec<&GradientStore> = rest.iter().filter_map(|piece| piece.gradients.as_ref()).collect();
+    if rest.is_empty() {
+        return;
+    }
+    threads::for_each(sums.values_mut(), |i, sum| {
+        let sum = sum.data_mut();
+        for store in &rest {
+            sum.iter_mut().zip(store.values()[i].data()).for_each(|(a, b)| *a += b);
+        }
+    });
+}
+
+impl Compiled {
+    /// Moves the weights along the gradients of the first piece.
+    fn step(&mut self) -> Result<()> {
+        let Some(gradients) = self.pieces.first_mut().and_then(|piece| piece.gradients.as_mut()) else {
+            return Ok(());
+        };
+        apply(&*self.optimizer, &mut self.state, &self.weights, gradients.values_mut())
+    }
+}
+
+/// Adds the gradients of the weights' penalties, then moves the weights: one step of the optimizer.
+pub(crate) fn apply(
+    optimizer: &dyn crate::optimizers::Optimizer,
+    state: &mut crate::optimizers::OptimizerState,
+    weights: &[Param],
+    gradients: &mut [Tensor],
+) -> Result<()> {
+    for (weight, gradient) in weights.iter().zip(gradients.iter_mut()) {
+        if let Some(regularizer) = weight.regularizer() {
+            regularizer.add_gradient(&weight.value(), 1.0, gradient.data_mut());
+        }
+    }
+    with_updates(weights, gradients, |updates| state.apply(optimizer, updates))
+}
+
+/// Calls `change` with all weights open for writing.
+pub(crate) fn with_updates<T>(
+    weights: &[Param],
+    gradients: &mut [Tensor],
+    change: impl FnOnce(&mut [Update<'_>]) -> T,
+) -> T {
+    let mut open: Vec<_> = weights.iter().map(Param::write).collect();
+    let mut updates: Vec<Update<'_>> = open
+        .iter_mut()
+        .zip(weights)
+        .zip(gradients)
+        .map(|((value, weight), gradient)| Update {
+            path: weight.path(),
+            value: &mut *value,
+            gradient: gradient.data_mut(),
+            constraint: weight.constraint().map(|c| &**c),
+        })
+        .collect();
+    change(&mut updates)
+}
