@@ -4,6 +4,8 @@
 //! Made with Keras 3.15 on TensorFlow (`keras.activations`, `tf.GradientTape`); but sparsemax is
 //! from its definition, since Keras 3.15 computes another function (keras-team/keras#23425).
 
+#![allow(clippy::approx_constant)] // e^1 and ln 2 are among the results.
+
 use super::Activation::{self, *};
 
 #[rustfmt::skip]

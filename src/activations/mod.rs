@@ -1,8 +1,7 @@
 //! Functions between layers: relu, softmax, ….
 //!
 //! [`Activation`] is all of Keras' named activations, with their derivatives. Wherever a layer
-//! takes an activation, a name, `None` of Keras (`"linear"`) and a value all do:
-//! `"relu"`, `Activation::Relu`, `Activation::leaky_relu(0.1)`.
+//! takes an activation, a name and a value both do: `"relu"`, `Activation::leaky_relu(0.1)`.
 
 #[cfg(test)]
 mod golden;
@@ -204,8 +203,8 @@ impl Activation {
             A::LeakyRelu { negative_slope } => check_non_negative("negative_slope of leaky_relu", negative_slope),
             A::Elu { alpha } => check_non_negative("alpha of elu", alpha),
             A::Celu { alpha } => {
-                // As f32, since that is what it will be divided by.
-                let usable = alpha.is_finite() && alpha as f32 > 0.0;
+                // As f32, since the function divides by that.
+                let usable = alpha > 0.0 && (alpha as f32).is_normal();
                 ensure!(usable, Argument, "alpha of celu is {alpha}; it must be a number above 0");
                 Ok(())
             }
@@ -459,7 +458,7 @@ fn hard_sigmoid(x: f32) -> f32 {
 
 /// `u` in gelu's approximation `x * sigmoid(u)`, and its slope.
 fn gelu_argument(x: f32) -> (f32, f32) {
-    const ROOT: f32 = 1.595_769_1; // 2 sqrt(2 / π)
+    const ROOT: f32 = 1.595_769; // 2 sqrt(2 / π)
     const CUBIC: f32 = 0.044715;
     // Outside, the sigmoid is 0 or 1, and the cube of a large x would overflow.
     let x = if x < -20.0 { -20.0 } else { x };
