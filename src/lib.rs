@@ -20,6 +20,7 @@ pub mod tensor;
 #[cfg(feature = "plot")]
 pub mod visualize;
 
+pub use activations::Activation;
 pub use config::{Registry, Shared};
 pub use error::{Error, Result};
 pub use random::{Rng, set_random_seed};

@@ -1,1 +1,0 @@
-//! Functions between layers: relu, softmax, ….
