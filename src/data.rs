@@ -1,1 +1,0 @@
-//! Data on its way into a model.
