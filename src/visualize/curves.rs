@@ -1,0 +1,653 @@
+//! Training curves: every metric by epoch, training and validation on one panel.
+
+use super::{Area, Canvas, Drawn, PALETTE, fit, px, stroke, text, width};
+use crate::error::{Result, ensure};
+use plotters::element::{Circle, DashedPathElement, PathElement, Rectangle};
+use plotters::style::{Color, FontTransform, RGBColor, WHITE};
+use plotters_backend::text_anchor::{HPos, VPos};
+use std::path::Path;
+
+const PANEL: (u32, u32) = (640, 480);
+const TITLE_HEIGHT: u32 = 40;
+const MOST_COLUMNS: usize = 3;
+
+const TRAINING: RGBColor = PALETTE[0];
+const VALIDATION: RGBColor = PALETTE[1];
+const BEST: RGBColor = PALETTE[2];
+const GRID: RGBColor = RGBColor(226, 226, 226);
+const AXIS: RGBColor = RGBColor(110, 110, 110);
+
+/// The values of one metric, an epoch each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    name: String,
+    values: Vec<f64>,
+    epochs: Option<Vec<usize>>,
+}
+
+impl Curve {
+    /// The curve called `name`, as in a history: `loss`, `accuracy`, `val_loss`, …
+    ///
+    /// The values are those of the first epochs in order, unless [`Curve::epochs`] says otherwise.
+    /// One that is NaN or infinite leaves a gap.
+    pub fn new(name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Self {
+        Curve { name: name.into(), values: values.into_iter().collect(), epochs: None }
+    }
+
+    /// The epoch of each value, counted from 0 as a history does (a picture counts from 1). Needed
+    /// where some epochs have no value (`validation_freq` above 1) or training began at a later one.
+    pub fn epochs(mut self, epochs: impl IntoIterator<Item = usize>) -> Self {
+        self.epochs = Some(epochs.into_iter().collect());
+        self
+    }
+
+    /// The points of the curve; epochs count from 1.
+    fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        let epoch = |i: usize| self.epochs.as_ref().and_then(|epochs| epochs.get(i).copied()).unwrap_or(i);
+        self.values.iter().enumerate().map(move |(i, &value)| (epoch(i) as f64 + 1.0, value))
+    }
+}
+
+/// The picture of a training run: a panel for each metric, loss first, up to three in a row.
+///
+/// Training is a solid line and validation (the curve whose name has `val_` before it) a dashed one.
+/// The best epoch of the validation curve is marked where the metric's name tells whether it is to
+/// fall or to rise. `learning_rate` has a logarithmic axis if it spans more than a factor of ten.
+/// A panel is 640 x 480 pixels; see the [module](super) for an example.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curves {
+    curves: Vec<Curve>,
+    title: Option<String>,
+}
+
+impl Curves {
+    /// A picture of these curves, in this order.
+    pub fn new(curves: impl IntoIterator<Item = Curve>) -> Self {
+        Curves { curves: curves.into_iter().collect(), title: None }
+    }
+
+    /// A line of text above the panels. Default: none.
+    pub fn title(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Writes the picture as `.png` or `.svg`, as the extension of `path` says.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data) when there is nothing to draw, two curves have one name, or epochs and values
+    /// do not pair up; [`Error::Argument`](crate::Error::Argument) for another extension or a PNG that would be too large;
+    /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let panels = panels(&self.curves)?;
+        // As many rows as needed, then as even as possible: four panels stand two by two.
+        let rows = panels.len().div_ceil(MOST_COLUMNS);
+        let columns = panels.len().div_ceil(rows);
+        let header = if self.title.is_some() { TITLE_HEIGHT } else { 0 };
+        let canvas = Canvas { width: PANEL.0 * columns as u32, height: PANEL.1 * rows as u32 + header };
+        canvas.save(path.as_ref(), |area| {
+            let (head, body) = area.split_vertically(px(header.into()));
+            if let Some(title) = &self.title {
+                let ((width, _), style) = (head.dim_in_pixel(), text(18.0, HPos::Center, VPos::Top));
+                let title = fit(&head, title, &style, width as i32 - px(40.0))?;
+                head.draw_text(&title, &style, (width as i32 / 2, px(16.0)))?;
+            }
+            body.split_evenly((rows, columns)).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
+        })
+    }
+}
+
+/// A metric, in training and in validation.
+struct Panel<'a> {
+    name: &'a str,
+    training: Option<&'a Curve>,
+    validation: Option<&'a Curve>,
+}
+
+/// Sorts curves into panels, once they make sense.
+fn panels(curves: &[Curve]) -> Result<Vec<Panel<'_>>> {
+    ensure!(
+        curves.iter().any(|curve| !curve.values.is_empty()),
+        Data,
+        "there are no training curves to draw: the history is empty; train for one epoch at least"
+    );
+    let mut panels: Vec<Panel> = Vec::new();
+    for curve in curves {
+        let (name, values) = (&curve.name, curve.values.len());
+        if let Some(epochs) = &curve.epochs {
+            let epochs = epochs.len();
+            ensure!(
+                epochs == values,
+                Data,
+                "curve '{name}' has {values} values but {epochs} epochs; give one for each"
+            );
+        }
+        let base = name.strip_prefix("val_").unwrap_or(name);
+        let i = panels.iter().position(|panel| panel.name == base).unwrap_or_else(|| {
+            panels.push(Panel { name: base, training: None, validation: None });
+            panels.len() - 1
+        });
+        let place = if base == name { &mut panels[i].training } else { &mut panels[i].validation };
+        ensure!(place.is_none(), Data, "there are two curves named '{name}'; rename or leave out one");
+        *place = Some(curve);
+    }
+    for panel in &panels {
+        if let (Some(a), Some(b)) = (panel.training, panel.validation) {
+            let (short, long) = if a.values.len() < b.values.len() { (a, b) } else { (b, a) };
+            ensure!(
+                short.values.len() == long.values.len() || short.epochs.is_some(),
+                Data,
+                "curve '{}' has {} values and '{}' has {}; say with Curve::epochs when the fewer were measured",
+                short.name,
+                short.values.len(),
+                long.name,
+                long.values.len()
+            );
+        }
+    }
+    panels.sort_by_key(|panel| panel.name != "loss");
+    Ok(panels)
+}
+
+impl Panel<'_> {
+    fn curves(&self) -> impl Iterator<Item = (&Curve, RGBColor)> {
+        self.training.map(|curve| (curve, TRAINING)).into_iter().chain(self.validation.map(|curve| (curve, VALIDATION)))
+    }
+
+    /// The best point of the validation curve, the first of equals.
+    fn best(&self) -> Option<(f64, f64)> {
+        let sign = if larger_is_better(self.name)? { -1.0 } else { 1.0 };
+        let points = self.validation?.points().filter(|&(_, value)| drawable(value));
+        points.min_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1)))
+    }
+
+    fn draw(&self, area: &Area) -> Drawn {
+        let points = || self.curves().flat_map(|(curve, _)| curve.points());
+        let x = Axis::epochs(points().map(|(epoch, _)| epoch));
+        let y = Axis::values(points().map(|(_, value)| value).filter(|&value| drawable(value)), self.name);
+
+        let labels = text(12.0, HPos::Right, VPos::Center);
+        let mut left = 0;
+        for (_, label) in &y.ticks {
+            left = left.max(width(area, label, &labels)?);
+        }
+        let (right, bottom) = area.dim_in_pixel();
+        let frame = Frame {
+            left: left + px(52.0),
+            right: right as i32 - px(20.0),
+            top: px(46.0),
+            bottom: bottom as i32 - px(56.0),
+        };
+        self.draw_axes(area, &frame, &x, &y)?;
+        self.draw_curves(area, &frame, &x, &y)?;
+        self.draw_legend(area, &frame)
+    }
+
+    fn draw_axes(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis) -> Drawn {
+        // Whole pixels, so that thin lines stay sharp.
+        let snap = |at: i32| at - at % px(1.0);
+        let bar = |from: (i32, i32), to: (i32, i32), color: RGBColor| {
+            let corners = [(snap(from.0), snap(from.1)), (snap(to.0) + px(1.0), snap(to.1) + px(1.0))];
+            area.draw(&Rectangle::new(corners, color.filled()))
+        };
+        let &Frame { left, right, top, bottom } = frame;
+        for (value, label) in &y.ticks {
+            let at = frame.y(y.place(*value));
+            bar((left, at), (right, at), GRID)?;
+            area.draw_text(label, &text(12.0, HPos::Right, VPos::Center), (left - px(7.0), at))?;
+        }
+        for (value, label) in &x.ticks {
+            let at = frame.x(x.place(*value));
+            bar((at, top), (at, bottom), GRID)?;
+            bar((at, bottom), (at, bottom + px(4.0)), AXIS)?;
+            area.draw_text(label, &text(12.0, HPos::Center, VPos::Top), (at, bottom + px(9.0)))?;
+        }
+        bar((left, bottom), (right, bottom), AXIS)?;
+        bar((left, top), (left, bottom), AXIS)?;
+
+        let style = text(13.0, HPos::Center, VPos::Top);
+        area.draw_text("epoch", &style, ((left + right) / 2, bottom + px(30.0)))?;
+        let name = fit(area, self.name, &style, bottom - top)?;
+        area.draw_text(&name, &style.transform(FontTransform::Rotate270), (px(12.0), (top + bottom) / 2))
+    }
+
+    fn draw_curves(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis) -> Drawn {
+        let at = |(epoch, value): (f64, f64)| (frame.x(x.place(epoch)), frame.y(y.place(value)));
+        if !self.curves().any(|(curve, _)| curve.points().any(|(_, value)| drawable(value))) {
+            let middle = ((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2);
+            return area.draw_text("no finite values", &text(14.0, HPos::Center, VPos::Center), middle);
+        }
+        let best = self.best().map(at);
+        if let Some((at, _)) = best {
+            let line = [(at, frame.top), (at, frame.bottom)];
+            area.draw(&DashedPathElement::new(line, px(2.0), px(3.0), stroke(BEST, 1.0)))?;
+        }
+        for (curve, color) in self.curves() {
+            let points: Vec<_> = curve.points().collect();
+            // Dots show where few values lie, and one between gaps, which has no line.
+            let dots = points.len() <= 30;
+            for run in points.split(|&(_, value)| !drawable(value)) {
+                let run: Vec<_> = run.iter().map(|&point| at(point)).collect();
+                draw_line(area, run.clone(), color)?;
+                for &point in run.iter().filter(|_| dots || run.len() == 1) {
+                    area.draw(&Circle::new(point, px(3.5), color.filled()))?;
+                }
+            }
+        }
+        best.map_or(Ok(()), |best| draw_ring(area, best))
+    }
+
+    /// One line above the frame: names beside samples of their lines.
+    fn draw_legend(&self, area: &Area, frame: &Frame) -> Drawn {
+        let style = text(12.0, HPos::Left, VPos::Center);
+        let (sample, gap, between) = (px(30.0), px(7.0), px(22.0));
+        let best = self.best().map(|(epoch, value)| format!("best: {} at epoch {epoch}", significant(value)));
+        let taken = match &best {
+            Some(best) => px(16.0) + gap + width(area, best, &style)?,
+            None => 0,
+        };
+        let room = (frame.right - frame.left - taken) / self.curves().count() as i32 - sample - gap - between;
+        let (mut x, y) = (frame.left, frame.top - px(20.0));
+        for (curve, color) in self.curves() {
+            let name = fit(area, &curve.name, &style, room)?;
+            draw_line(area, vec![(x, y), (x + sample, y)], color)?;
+            area.draw_text(&name, &style, (x + sample + gap, y))?;
+            x += sample + gap + width(area, &name, &style)? + between;
+        }
+        if let Some(best) = best {
+            draw_ring(area, (x + px(8.0), y))?;
+            area.draw_text(&best, &style, (x + px(16.0) + gap, y))?;
+        }
+        Ok(())
+    }
+}
+
+/// A curve's line: dashed for validation, so that it is told apart without colours too.
+fn draw_line(area: &Area, points: Vec<(i32, i32)>, color: RGBColor) -> Drawn {
+    if points.len() < 2 {
+        Ok(())
+    } else if color == VALIDATION {
+        area.draw(&DashedPathElement::new(points, px(8.0), px(4.0), stroke(color, 2.0)))
+    } else {
+        area.draw(&PathElement::new(points, stroke(color, 2.0)))
+    }
+}
+
+/// The mark of the best epoch.
+fn draw_ring(area: &Area, at: (i32, i32)) -> Drawn {
+    area.draw(&Circle::new(at, px(7.0), BEST.filled()))?;
+    area.draw(&Circle::new(at, px(4.7), WHITE.filled()))?;
+    area.draw(&Circle::new(at, px(2.8), VALIDATION.filled()))
+}
+
+/// Where the curves lie, in drawing units.
+struct Frame {
+    left: i32,
+    right: i32,
+    top: i32,
+    bottom: i32,
+}
+
+impl Frame {
+    fn x(&self, share: f64) -> i32 {
+        self.left + (share * f64::from(self.right - self.left)).round() as i32
+    }
+
+    fn y(&self, share: f64) -> i32 {
+        self.bottom - (share * f64::from(self.bottom - self.top)).round() as i32
+    }
+}
+
+/// An axis: what it spans (in powers of ten if it is logarithmic) and its labelled values.
+#[derive(Debug)]
+struct Axis {
+    low: f64,
+    high: f64,
+    log: bool,
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    fn epochs(epochs: impl Iterator<Item = f64>) -> Self {
+        let (first, last) = span(epochs).unwrap_or((1.0, 1.0));
+        let margin = if first == last { 1.0 } else { 0.02 * (last - first) };
+        let ticks = steps(first, last, nice_step(last - first, 10.0).max(1.0));
+        Axis { low: first - margin, high: last + margin, log: false, ticks }
+    }
+
+    fn values(values: impl Iterator<Item = f64>, name: &str) -> Self {
+        let (low, high) = span(values).unwrap_or((0.0, 1.0));
+        if name == "learning_rate" && low > 0.0 && high / low > 10.0 {
+            return Axis::logarithmic(low, high);
+        }
+        let size = low.abs().max(high.abs());
+        let margin = match high - low {
+            // A constant, give or take rounding.
+            range if range <= 1e-6 * size || range == 0.0 => {
+                if size == 0.0 {
+                    1.0
+                } else {
+                    (0.1 * size).max(f64::MIN_POSITIVE)
+                }
+            }
+            range => 0.05 * range,
+        };
+        let (low, high) = (low - margin, high + margin);
+        Axis { low, high, log: false, ticks: steps(low, high, nice_step(high - low, 7.0)) }
+    }
+
+    fn logarithmic(low: f64, high: f64) -> Self {
+        let (low, high) = (low.log10(), high.log10());
+        let margin = 0.05 * (high - low);
+        let (low, high) = (low - margin, high + margin);
+        // Between few powers of ten, twice and five times them as well; of many, not every one.
+        let parts: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let every = ((high - low) / 8.0).ceil().max(1.0) as usize;
+        let powers = (low.floor() as i32..=high.ceil() as i32).step_by(every);
+        let ticks = powers
+            .flat_map(|power| parts.iter().map(move |part| part * 10f64.powi(power)))
+            .filter(|tick| (low..=high).contains(&tick.log10()))
+            .map(|tick| {
+                (
+                    tick,
+                    if (1e-3..1e5).contains(&tick) { format!("{}", tidy(tick)) } else { format!("{:e}", tidy(tick)) },
+                )
+            })
+            .collect();
+        Axis { low, high, log: true, ticks }
+    }
+
+    /// The share of the axis below a value.
+    fn place(&self, value: f64) -> f64 {
+        ((if self.log { value.log10() } else { value }) - self.low) / (self.high - self.low)
+    }
+}
+
+/// Whether a value has a place on paper. Beyond these bounds even differences would overflow.
+fn drawable(value: f64) -> bool {
+    value.abs() < 1e300
+}
+
+/// The smallest and the largest.
+fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |span, v| span.map_or(Some((v, v)), |(low, high): (f64, f64)| Some((low.min(v), high.max(v)))))
+}
+
+/// One, two or five times a power of ten that goes into a range `most` times or less.
+fn nice_step(range: f64, most: f64) -> f64 {
+    // A power of ten too small for a number would make all steps zero.
+    let rough = (range / most).max(1e-300);
+    let power = 10f64.powi(rough.log10().floor() as i32);
+    [1.0, 2.0, 5.0]
+        .into_iter()
+        .map(|part| part * power)
+        .find(|&step| step >= rough * (1.0 - 1e-9))
+        .unwrap_or(10.0 * power)
+}
+
+/// The multiples of `step` within the bounds, written with the digits that tell them apart.
+fn steps(low: f64, high: f64, step: f64) -> Vec<(f64, String)> {
+    let power = (step.log10() + 1e-9).floor() as i32;
+    let large = low.abs().max(high.abs());
+    let label = |value: f64| {
+        if value == 0.0 {
+            "0".to_owned()
+        } else if !(1e-3..1e6).contains(&large) {
+            let digits = (value.abs().log10().floor() as i32 - power).max(0) as usize;
+            format!("{value:.digits$e}")
+        } else {
+            format!("{value:.*}", (-power).max(0) as usize)
+        }
+    };
+    let first = (low / step - 1e-9).ceil();
+    let count = (high / step + 1e-9).floor() - first;
+    (0..=count.clamp(0.0, 100.0) as u32)
+        .map(|i| (first + f64::from(i)) * step)
+        .map(|value| (value, label(value)))
+        .collect()
+}
+
+/// A number without the noise of its last bits.
+fn tidy(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+/// A number with four significant digits.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if (1e-3..1e6).contains(&size) => format!("{value:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
+        _ => format!("{value:.3e}"),
+    }
+}
+
+/// Whether a metric is to rise, as far as its name tells: what Keras' `mode="auto"` decides by the class.
+fn larger_is_better(name: &str) -> Option<bool> {
+    const RISING: [&str; 14] = [
+        "accuracy",
+        "acc",
+        "auc",
+        "precision",
+        "recall",
+        "f1_score",
+        "fbeta_score",
+        "iou",
+        "io_u",
+        "r2_score",
+        "similarity",
+        "correlation",
+        "at_specificity",
+        "at_sensitivity",
+    ];
+    const FALLING: [&str; 15] = [
+        "loss",
+        "error",
+        "crossentropy",
+        "hinge",
+        "divergence",
+        "poisson",
+        "cosh",
+        "logcosh",
+        "mse",
+        "mae",
+        "mape",
+        "msle",
+        "rmse",
+        "kld",
+        "perplexity",
+    ];
+    let name = name.to_lowercase();
+    // A second metric of a class ends in _1: auc_1.
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    let ends =
+        |ending: &&str| name.strip_suffix(*ending).is_some_and(|before| before.is_empty() || before.ends_with('_'));
+    if RISING.iter().any(ends) {
+        Some(true)
+    } else if FALLING.iter().any(ends) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use std::path::PathBuf;
+
+    fn run(epochs: usize) -> Vec<Curve> {
+        let fall = |from: f64| (1..=epochs).map(move |epoch| from / epoch as f64);
+        vec![
+            Curve::new("accuracy", fall(0.5).map(|v| 1.0 - v)),
+            Curve::new("loss", fall(0.8)),
+            Curve::new("val_accuracy", fall(0.6).map(|v| 1.0 - v)),
+            Curve::new("val_loss", fall(0.9)),
+        ]
+    }
+
+    /// Draws, decodes and gives back the size and the pixels.
+    fn png(curves: Curves) -> ((u32, u32), Vec<[u8; 3]>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.PNG");
+        curves.save(&path).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft stays behind");
+        let mut reader = png::Decoder::new(std::io::Cursor::new(std::fs::read(&path).unwrap())).read_info().unwrap();
+        let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut bytes).unwrap();
+        ((info.width, info.height), bytes.as_chunks::<3>().0.to_vec())
+    }
+
+    fn svg(curves: Curves) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.svg");
+        curves.save(&path).unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    fn count(pixels: &[[u8; 3]], RGBColor(r, g, b): RGBColor) -> usize {
+        pixels.iter().filter(|&&pixel| pixel == [r, g, b]).count()
+    }
+
+    fn error(curves: Curves, path: impl Into<PathBuf>) -> Error {
+        curves.save(path.into()).unwrap_err()
+    }
+
+    #[test]
+    fn a_png_has_its_size_and_every_colour() {
+        let (size, pixels) = png(Curves::new(run(12)));
+        assert_eq!(size, (1280, 480));
+        for color in [TRAINING, VALIDATION, BEST, GRID, AXIS] {
+            assert!(count(&pixels, color) > 100, "{color:?} fills {} pixels", count(&pixels, color));
+        }
+        assert!(count(&pixels, WHITE) > pixels.len() * 8 / 10);
+        assert!(count(&pixels, super::super::INK) > 50, "text");
+    }
+
+    #[test]
+    fn panels_stand_in_even_rows_below_the_title() {
+        let metrics = |n: usize| Curves::new((0..n).map(|i| Curve::new(format!("m{i}"), [1.0, 2.0])));
+        for (n, size) in [(1, (640, 480)), (3, (1920, 480)), (4, (1280, 960)), (8, (1920, 1440))] {
+            assert_eq!(png(metrics(n)).0, size);
+        }
+        assert_eq!(png(metrics(1).title("t".repeat(300))).0, (640, 520));
+        let error = error(metrics(100), "picture.png");
+        assert!(matches!(error, Error::Argument(_)) && error.to_string().contains("svg"), "{error}");
+    }
+
+    #[test]
+    fn an_svg_says_what_it_shows() {
+        let svg = svg(Curves::new(run(4)).title("a < b"));
+        assert!(svg.starts_with("<svg width=\"1280\" height=\"520\" viewBox=\"0 0 3840 1560\""), "{}", &svg[..80]);
+        assert!(svg.ends_with("</svg>\n"));
+        let texts = ["a &lt; b", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "best: 0.2250 at epoch 4"];
+        for text in texts.iter().chain(&["1", "2", "3", "4"]) {
+            assert!(svg.lines().any(|line| line.ends_with(&format!(">{text}")) || line == *text), "no text {text}");
+        }
+        // Loss comes first though accuracy was given first.
+        assert!(svg.find("\nloss\n") < svg.find("\naccuracy\n"));
+    }
+
+    #[test]
+    fn one_epoch_and_two_hundred() {
+        let (_, pixels) = png(Curves::new(run(1)));
+        assert!(count(&pixels, TRAINING) > 50 && count(&pixels, VALIDATION) > 10);
+        let (_, pixels) = png(Curves::new(run(200)));
+        assert!(count(&pixels, TRAINING) > 500 && count(&pixels, VALIDATION) > 300);
+    }
+
+    #[test]
+    fn curves_with_gaps_nothing_or_extremes_are_drawn() {
+        let strange = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        let text = svg(Curves::new([Curve::new("loss", strange), Curve::new("val_loss", strange)]));
+        assert!(text.contains("no finite values") && !text.contains("best"));
+        // A gap splits the line; the lone value keeps its dot.
+        let gaps = svg(Curves::new([Curve::new("m", [1.0, 2.0, f64::NAN, 3.0, f64::NAN, 1.0, 1.5])]));
+        assert_eq!(gaps.matches("<polyline").count(), 3, "two lines and the legend's sample");
+        assert_eq!(gaps.matches("<circle").count(), 5);
+        let long = "mean_squared_error_".repeat(20);
+        for values in [vec![0.0; 3], vec![7.0; 2], vec![1e299, -1e299], vec![5e-324; 2], vec![1e-310, 2e-310], vec![]] {
+            let curve = Curve::new(format!("val_{long}"), values);
+            let svg = svg(Curves::new([curve, Curve::new("loss\u{1}", [1.0])]));
+            assert!(!svg.contains("NaN") && !svg.contains(&long) && !svg.contains('\u{1}'));
+            assert!(svg.contains("val_mean_squared"));
+        }
+    }
+
+    #[test]
+    fn validation_on_some_epochs_needs_the_epochs() {
+        let loss = Curve::new("loss", [4.0, 3.0, 2.0, 1.0]);
+        let rare = Curve::new("val_loss", [3.0, 2.0]);
+        let message = error(Curves::new([loss.clone(), rare.clone()]), "picture.svg").to_string();
+        assert!(message.contains("'val_loss' has 2 values and 'loss' has 4"), "{message}");
+        assert!(svg(Curves::new([loss, rare.clone().epochs([1, 3])])).contains("best: 2.000 at epoch 4"));
+        let message = error(Curves::new([rare.epochs([1])]), "picture.svg").to_string();
+        assert!(message.contains("2 values but 1 epochs"), "{message}");
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let empty = error(Curves::new([]), "picture.png");
+        assert!(matches!(&empty, Error::Data(text) if text.contains("empty")), "{empty}");
+        assert!(matches!(error(Curves::new([Curve::new("loss", [])]), "picture.png"), Error::Data(_)));
+        let twice = Curves::new([Curve::new("loss", [1.0]), Curve::new("loss", [2.0])]);
+        assert!(error(twice, "picture.png").to_string().contains("two curves named 'loss'"));
+        for path in ["picture.jpg", "picture", ""] {
+            let error = error(Curves::new(run(2)), path);
+            let text = error.to_string();
+            assert!(matches!(error, Error::Argument(_)) && text.contains(".png") && text.contains(".svg"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none").join("picture.png");
+        assert!(matches!(error(Curves::new(run(2)), &missing), Error::Io { path, .. } if path == missing));
+        let taken = folder.path().join("folder.svg");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(matches!(error(Curves::new(run(2)), &taken), Error::Io { .. }));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no draft stays behind");
+    }
+
+    #[test]
+    fn the_best_epoch_follows_the_metric() {
+        let best = |name: &str| {
+            let curve = Curve::new(format!("val_{name}"), [f64::NAN, 2.0, 1.0, 3.0, 1.0, 3.0]);
+            panels(&[curve]).unwrap()[0].best().map(|(epoch, _)| epoch)
+        };
+        for name in
+            ["loss", "out_loss", "mean_absolute_error", "binary_crossentropy", "kl_divergence", "mse", "hinge_2"]
+        {
+            assert_eq!(best(name), Some(3.0), "{name}");
+        }
+        for name in ["accuracy", "acc", "out_auc_1", "f1_score", "binary_io_u", "recall", "sensitivity_at_specificity"]
+        {
+            assert_eq!(best(name), Some(4.0), "{name}");
+        }
+        for name in ["learning_rate", "mine", "closs", "false_positives"] {
+            assert_eq!(best(name), None, "{name}");
+        }
+    }
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
+    }
+
+    #[test]
+    fn axes_have_round_labels() {
+        let epochs = |last: u32| Axis::epochs((1..=last).map(f64::from));
+        assert_eq!(labels(&epochs(1)), ["1"]);
+        assert_eq!(labels(&epochs(3)), ["1", "2", "3"]);
+        assert_eq!(labels(&epochs(15)), ["2", "4", "6", "8", "10", "12", "14"]);
+        assert_eq!(labels(&epochs(200)), ["20", "40", "60", "80", "100", "120", "140", "160", "180", "200"]);
+        let values = |values: &[f64], name| Axis::values(values.iter().copied(), name);
+        assert_eq!(labels(&values(&[0.0, 1.0], "m")), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(labels(&values(&[-2e-7, 3e-7], "m")), ["-2e-7", "-1e-7", "0", "1e-7", "2e-7", "3e-7"]);
+        assert_eq!(labels(&values(&[1e-5, 0.01], "learning_rate")), ["1e-5", "1e-4", "0.001", "0.01"]);
+        assert!(!values(&[0.0, 0.01], "learning_rate").log && !values(&[0.01, 0.05], "learning_rate").log);
+        let halves = values(&[0.001, 0.02], "learning_rate");
+        assert_eq!(labels(&halves), ["0.001", "0.002", "0.005", "0.01", "0.02"]);
+        assert!((halves.place(0.01) - halves.place(0.001) - (halves.place(0.02) - halves.place(0.002))).abs() < 1e-12);
+    }
+}
