@@ -1,1 +1,309 @@
 //! Penalties on weights and outputs.
+
+use crate::config::{self, Config, Shared, Unknown, family};
+use crate::error::Result;
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+/// A penalty on the size of a weight or a layer's output, which is added to the loss.
+///
+/// A regularizer of one's own is a loss and its gradient:
+///
+/// ```
+/// use cornu::{Tensor, regularizers::Regularizer};
+///
+/// /// The sum of fourth powers.
+/// #[derive(Debug)]
+/// struct Quartic;
+///
+/// impl Regularizer for Quartic {
+///     fn loss(&self, weight: &Tensor) -> f64 {
+///         weight.data().iter().map(|&w| f64::from(w).powi(4)).sum()
+///     }
+///     fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
+///         for (g, w) in gradient.iter_mut().zip(weight.data()) {
+///             *g += scale * 4.0 * w.powi(3);
+///         }
+///     }
+/// }
+/// assert_eq!(Quartic.loss(&Tensor::full([2], 2.0)), 32.0);
+/// ```
+pub trait Regularizer: Debug + Send + Sync {
+    /// The name it is saved under.
+    fn class_name(&self) -> &str {
+        config::short_name::<Self>()
+    }
+
+    /// What makes it again (Keras: `get_config`). Without it a model that uses it cannot be saved.
+    ///
+    /// # Errors
+    /// By default: that it has none.
+    fn config(&self) -> Result<Config> {
+        Err(config::no_config("regularizer", self.class_name()))
+    }
+
+    /// Whether its arguments make sense.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The penalty.
+    fn loss(&self, weight: &Tensor) -> f64;
+
+    /// Adds `scale` times the derivative of the penalty to `gradient`, which has a value for each of
+    /// the weight's.
+    fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]);
+}
+
+family! { Shared<dyn Regularizer>, "regularizer", "keras.regularizers";
+    L1 = "l1";
+    L2 = "l2";
+    L1L2 = "l1_l2" | "l1l2";
+    OrthogonalRegularizer = "orthogonal_regularizer";
+}
+
+impl Regularizer for Unknown {
+    fn check(&self) -> Result<()> {
+        Err(self.error())
+    }
+    fn loss(&self, _: &Tensor) -> f64 {
+        f64::NAN
+    }
+    fn add_gradient(&self, _: &Tensor, _: f32, gradient: &mut [f32]) {
+        gradient.fill(f32::NAN);
+    }
+}
+
+fn sum_abs(weight: &Tensor) -> f64 {
+    weight.data().iter().map(|&w| f64::from(w.abs())).sum()
+}
+
+fn sum_squares(weight: &Tensor) -> f64 {
+    weight.data().iter().map(|&w| f64::from(w) * f64::from(w)).sum()
+}
+
+/// -1, 0 or 1: unlike `signum` it is 0 at zero, where the absolute value has no slope.
+fn sign(w: f32) -> f32 {
+    if w == 0.0 { 0.0 } else { w.signum() }
+}
+
+/// `l1 * sum(|w|)`: drives weights to exactly zero.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct L1 {
+    l1: f64,
+}
+
+impl Default for L1 {
+    fn default() -> Self {
+        L1 { l1: 0.01 }
+    }
+}
+
+impl L1 {
+    /// With this factor (Keras' default is 0.01).
+    pub fn new(l1: f64) -> Self {
+        L1 { l1 }
+    }
+}
+
+impl Regularizer for L1 {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+    fn check(&self) -> Result<()> {
+        config::check_non_negative("l1", self.l1)
+    }
+    fn loss(&self, weight: &Tensor) -> f64 {
+        self.l1 * sum_abs(weight)
+    }
+    fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
+        let l1 = scale * self.l1 as f32;
+        gradient.iter_mut().zip(weight.data()).for_each(|(g, &w)| *g += l1 * sign(w));
+    }
+}
+
+/// `l2 * sum(w^2)`: keeps weights small. There is no factor of one half.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct L2 {
+    l2: f64,
+}
+
+impl Default for L2 {
+    fn default() -> Self {
+        L2 { l2: 0.01 }
+    }
+}
+
+impl L2 {
+    /// With this factor (Keras' default is 0.01).
+    pub fn new(l2: f64) -> Self {
+        L2 { l2 }
+    }
+}
+
+impl Regularizer for L2 {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+    fn check(&self) -> Result<()> {
+        config::check_non_negative("l2", self.l2)
+    }
+    fn loss(&self, weight: &Tensor) -> f64 {
+        self.l2 * sum_squares(weight)
+    }
+    fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
+        let l2 = scale * 2.0 * self.l2 as f32;
+        gradient.iter_mut().zip(weight.data()).for_each(|(g, w)| *g += l2 * w);
+    }
+}
+
+/// `l1 * sum(|w|) + l2 * sum(w^2)`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct L1L2 {
+    l1: f64,
+    l2: f64,
+}
+
+impl Default for L1L2 {
+    // The name "l1_l2" alone asks for no penalty, as in Keras.
+    fn default() -> Self {
+        L1L2 { l1: 0.0, l2: 0.0 }
+    }
+}
+
+impl L1L2 {
+    /// With these factors.
+    pub fn new(l1: f64, l2: f64) -> Self {
+        L1L2 { l1, l2 }
+    }
+}
+
+impl Regularizer for L1L2 {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+    fn check(&self) -> Result<()> {
+        config::check_non_negative("l1", self.l1)?;
+        config::check_non_negative("l2", self.l2)
+    }
+    fn loss(&self, weight: &Tensor) -> f64 {
+        self.l1 * sum_abs(weight) + self.l2 * sum_squares(weight)
+    }
+    fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
+        let (l1, l2) = (scale * self.l1 as f32, scale * 2.0 * self.l2 as f32);
+        gradient.iter_mut().zip(weight.data()).for_each(|(g, &w)| *g += l1 * sign(w) + l2 * w);
+    }
+}
+
+/// What an [`OrthogonalRegularizer`] makes orthogonal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrthogonalMode {
+    /// The rows of the matrix.
+    #[default]
+    Rows,
+    /// Its columns.
+    Columns,
+}
+
+/// The mean of `|cos|` of the angles between the rows (or columns) of a matrix, times `factor`: pulls
+/// them towards being orthogonal. A weight of another rank counts as the matrix of its last axis.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrthogonalRegularizer {
+    factor: f64,
+    mode: OrthogonalMode,
+}
+
+impl Default for OrthogonalRegularizer {
+    fn default() -> Self {
+        OrthogonalRegularizer { factor: 0.01, mode: OrthogonalMode::Rows }
+    }
+}
+
+impl OrthogonalRegularizer {
+    /// With this factor (Keras' default is 0.01), for rows.
+    pub fn new(factor: f64) -> Self {
+        OrthogonalRegularizer { factor, ..Self::default() }
+    }
+
+    /// Whether rows or columns are made orthogonal. Default rows.
+    pub fn mode(mut self, mode: OrthogonalMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The positions of the values of vector `i`, how many vectors there are, and what each pair counts.
+    fn vectors(&self, weight: &Tensor) -> (usize, f64, impl Fn(usize) -> std::iter::StepBy<std::ops::Range<usize>>) {
+        let (columns, len) = (weight.last().max(1), weight.len());
+        let rows = len / columns;
+        let by_rows = self.mode == OrthogonalMode::Rows;
+        let n = if by_rows { rows } else { columns };
+        let pairs = (n * n.saturating_sub(1)) as f64 / 2.0;
+        let positions = move |i: usize| {
+            if by_rows { (i * columns..(i + 1) * columns).step_by(1) } else { (i..len).step_by(columns) }
+        };
+        // A single vector has no other to be orthogonal to.
+        (n, if pairs > 0.0 { self.factor / pairs } else { 0.0 }, positions)
+    }
+}
+
+impl Regularizer for OrthogonalRegularizer {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+    fn check(&self) -> Result<()> {
+        config::check_non_negative("factor", self.factor)
+    }
+
+    fn loss(&self, weight: &Tensor) -> f64 {
+        let (n, each, positions) = self.vectors(weight);
+        let unit = units(weight, n, &positions);
+        let cosines = (0..n).flat_map(|i| (0..i).map(move |j| (i, j)));
+        each * cosines.map(|(i, j)| dot(&unit[i].1, &unit[j].1).abs()).sum::<f64>()
+    }
+
+    fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
+        let (n, each, positions) = self.vectors(weight);
+        let unit = units(weight, n, &positions);
+        for i in 0..n {
+            let (norm, own) = &unit[i];
+            let mut slope = vec![0f64; own.len()];
+            for (j, (_, other)) in unit.iter().enumerate().filter(|(j, _)| *j != i) {
+                let cosine = dot(own, other);
+                debug_assert_ne!(i, j);
+                if cosine != 0.0 {
+                    slope.iter_mut().zip(other).for_each(|(s, v)| *s += cosine.signum() * v);
+                }
+            }
+            // Only what is across the vector turns it; its length does not count.
+            let along = dot(&slope, own);
+            for ((at, s), v) in positions(i).zip(slope).zip(own) {
+                gradient[at] += scale * (each * (s - along * v) / norm) as f32;
+            }
+        }
+    }
+}
+
+/// The norm of each vector, and the vector at length 1.
+fn units<I: Iterator<Item = usize>>(weight: &Tensor, n: usize, at: impl Fn(usize) -> I) -> Vec<(f64, Vec<f64>)> {
+    let vector = |i| at(i).map(|at| f64::from(weight.data()[at])).collect::<Vec<f64>>();
+    (0..n)
+        .map(vector)
+        .map(|vector| {
+            let norm = dot(&vector, &vector).max(1e-24).sqrt();
+            (norm, vector.into_iter().map(|v| v / norm).collect())
+        })
+        .collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

@@ -1,0 +1,425 @@
+//! The step that all optimizers share, and what it remembers.
+
+use super::{LearningRate, Optimizer, Options, Slot, Step};
+use crate::config;
+use crate::constraints::Constraint;
+use crate::error::{Context, Error, Result, ensure};
+use crate::runtime::threads;
+use crate::tensor::Tensor;
+
+/// One weight to be moved by [`OptimizerState::apply`].
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The weight's path, such as `"dense/kernel"`: what its state is known by.
+    pub path: &'a str,
+    /// The weight.
+    pub value: &'a mut Tensor,
+    /// The gradient of the loss by it, in the same order of values. Clipping and accumulation write to it.
+    pub gradient: &'a mut [f32],
+    /// What the weight is brought back to after the update.
+    pub constraint: Option<&'a dyn Constraint>,
+}
+
+impl<'a> Update<'a> {
+    /// A weight without a constraint.
+    pub fn new(path: &'a str, value: &'a mut Tensor, gradient: &'a mut [f32]) -> Self {
+        Update { path, value, gradient, constraint: None }
+    }
+}
+
+/// What an optimizer remembers between steps: their number, the learning rate as it is now, and its
+/// slots for each weight.
+#[derive(Clone, Debug)]
+pub struct OptimizerState {
+    iterations: u64,
+    /// None when a schedule gives it.
+    learning_rate: Option<f32>,
+    shared: Option<(&'static str, f32)>,
+    weights: Vec<WeightState>,
+}
+
+#[derive(Clone, Debug)]
+struct WeightState {
+    path: String,
+    shape: Vec<usize>,
+    decay: Option<f32>,
+    average: Option<Tensor>,
+    accumulator: Option<Tensor>,
+    declared: Vec<Slot>,
+    slots: Vec<Tensor>,
+}
+
+/// A weight with its state, on its way through a step.
+struct Work<'s, 'u> {
+    update: &'s mut Update<'u>,
+    state: &'s mut WeightState,
+    squares: f64,
+    result: Result<()>,
+}
+
+impl OptimizerState {
+    /// The state before the first step. Slots are made by [`build`](Self::build) or the first
+    /// [`apply`](Self::apply).
+    ///
+    /// # Errors
+    /// When the optimizer's arguments make no sense.
+    pub fn new(optimizer: &dyn Optimizer) -> Result<Self> {
+        let place = || format!("optimizer {}", optimizer.class_name());
+        optimizer.check().at(place)?;
+        optimizer.options().check().at(place)?;
+        let learning_rate = match &optimizer.options().learning_rate {
+            LearningRate::Constant(rate) => Some(*rate as f32),
+            LearningRate::Schedule(_) => None,
+        };
+        Ok(OptimizerState { iterations: 0, learning_rate, shared: optimizer.shared(), weights: Vec::new() })
+    }
+
+    /// Makes the slots for these weights, given by path and shape, in this order. Does nothing when
+    /// they are there already.
+    pub fn build<'a>(&mut self, optimizer: &dyn Optimizer, weights: impl IntoIterator<Item = (&'a str, &'a [usize])>) {
+        if self.is_built() {
+            return;
+        }
+        let options = optimizer.options();
+        self.weights = weights
+            .into_iter()
+            .map(|(path, shape)| {
+                let declared = optimizer.slots(shape);
+                WeightState {
+                    path: path.to_owned(),
+                    shape: shape.to_vec(),
+                    decay: options.decay_of(path),
+                    average: options.use_ema.then(|| Tensor::zeros(shape)),
+                    accumulator: options.gradient_accumulation_steps.map(|_| Tensor::zeros(shape)),
+                    slots: declared.iter().map(|slot| Tensor::full(&slot.shape, slot.first)).collect(),
+                    declared,
+                }
+            })
+            .collect();
+    }
+
+    /// Whether the slots have been made.
+    pub fn is_built(&self) -> bool {
+        !self.weights.is_empty()
+    }
+
+    /// How many times [`apply`](Self::apply) has been called (Keras: `optimizer.iterations`, but with
+    /// gradient accumulation each batch counts).
+    pub fn iterations(&self) -> u64 {
+        self.iterations
+    }
+
+    /// Sets the number of steps that are done.
+    pub fn set_iterations(&mut self, iterations: u64) {
+        self.iterations = iterations;
+    }
+
+    /// The learning rate of the next step.
+    pub fn learning_rate(&self, optimizer: &dyn Optimizer) -> f32 {
+        match (self.learning_rate, &optimizer.options().learning_rate) {
+            (_, LearningRate::Schedule(schedule)) => schedule.rate(self.iterations) as f32,
+            (Some(rate), _) => rate,
+            (None, LearningRate::Constant(rate)) => *rate as f32,
+        }
+    }
+
+    /// Changes the learning rate from here on.
+    ///
+    /// # Errors
+    /// When it is negative or not finite, or a schedule gives the learning rate.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        config::check_non_negative("learning_rate", learning_rate)?;
+        ensure!(
+            self.learning_rate.is_some(),
+            State,
+            "the learning rate comes from a schedule and cannot be set; compile with a number to change it later"
+        );
+        self.learning_rate = Some(learning_rate as f32);
+        Ok(())
+    }
+
+    /// Moves the weights by one step. They are those of [`build`](Self::build) in the same order, of
+    /// which some may be left out; the first call builds.
+    ///
+    /// Keras' order: divide by the loss scale, accumulate, clip, decay, update, average, constrain,
+    /// count. Between the updates of an accumulating optimizer only averages and constraints act.
+    ///
+    /// # Errors
+    /// When a weight is unknown or a shape has changed: then nothing is moved. When the optimizer or a
+    /// constraint cannot serve a weight.
+    pub fn apply(&mut self, optimizer: &dyn Optimizer, updates: &mut [Update<'_>]) -> Result<()> {
+        self.build(optimizer, updates.iter().map(|update| (update.path, update.value.shape())));
+        let options = optimizer.options();
+        let learning_rate = self.learning_rate(optimizer);
+        let steps = options.gradient_accumulation_steps.unwrap_or(1).max(1);
+        let moves = (self.iterations + 1).is_multiple_of(steps);
+        let done = self.iterations / steps;
+        let shared = match self.shared {
+            Some((name, last)) if moves => Some((name, optimizer.next_shared(last, done + 1))),
+            other => other,
+        };
+        let step = SharedStep {
+            optimizer,
+            options,
+            moves,
+            done,
+            learning_rate,
+            shared: shared.map_or(1.0, |(_, value)| value),
+        };
+
+        let mut work = pair(&mut self.weights, updates)?;
+        self.shared = shared;
+        match positive(options.global_clipnorm).filter(|_| moves) {
+            Some(limit) => {
+                threads::for_each(&mut work, |_, work| {
+                    step.gather(work);
+                    work.squares = squares(work.update.gradient);
+                });
+                // In the order of the weights, so that the sum is the same on any number of threads.
+                let norm = work.iter().map(|work| work.squares).sum::<f64>().sqrt();
+                threads::for_each(&mut work, |_, work| {
+                    shorten(work.update.gradient, norm, limit);
+                    work.result = step.finish(work);
+                });
+            }
+            None => threads::for_each(&mut work, |_, work| {
+                step.gather(work);
+                work.result = step.finish(work);
+            }),
+        }
+        self.iterations += 1;
+        work.into_iter().try_for_each(|work| work.result.at(|| format!("weight '{}'", work.update.path)))
+    }
+
+    /// Puts the averages in the weights' place if the optimizer keeps averages (`use_ema`): what
+    /// training ends with. Weights are given by path.
+    pub fn finish<'a>(&self, weights: impl IntoIterator<Item = (&'a str, &'a mut Tensor)>) {
+        for (path, weight) in weights {
+            if let Some(average) = self.weights.iter().find(|w| w.path == path).and_then(|w| w.average.as_ref()) {
+                weight.data_mut().copy_from_slice(average.data());
+            }
+        }
+    }
+
+    /// Exchanges weights and averages, to evaluate with the averages; a second call undoes it.
+    pub fn swap_averages<'a>(&mut self, weights: impl IntoIterator<Item = (&'a str, &'a mut Tensor)>) {
+        for (path, weight) in weights {
+            if let Some(average) = self.weights.iter_mut().find(|w| w.path == path).and_then(|w| w.average.as_mut()) {
+                std::mem::swap(average, weight);
+            }
+        }
+    }
+
+    /// Everything but the number of [`iterations`](Self::iterations), named, in the order of Keras'
+    /// files, where `iterations` is variable 0 and these follow: the learning rate (unless a schedule
+    /// gives it), averages, accumulators, and the slots.
+    pub fn variables(&self) -> Vec<(String, Tensor)> {
+        let mut variables = Vec::new();
+        if let Some(rate) = self.learning_rate {
+            variables.push(("learning_rate".to_owned(), Tensor::full([], rate)));
+        }
+        for (name, place) in self.places() {
+            let tensor = match place {
+                Place::Average(weight) => self.weights[weight].average.clone().unwrap_or_default(),
+                Place::Accumulator(weight) => self.weights[weight].accumulator.clone().unwrap_or_default(),
+                Place::Slot(weight, slot) => self.weights[weight].slots[slot].clone(),
+            };
+            variables.push((name, tensor));
+        }
+        if let Some((name, value)) = self.shared.filter(|_| self.is_built()) {
+            variables.push((name.to_owned(), Tensor::full([], value)));
+        }
+        variables
+    }
+
+    /// Takes back what [`variables`](Self::variables) gave, in the same order.
+    ///
+    /// # Errors
+    /// When there are more or fewer, or a shape differs: then nothing is changed.
+    pub fn set_variables(&mut self, variables: impl IntoIterator<Item = Tensor>) -> Result<()> {
+        let variables: Vec<Tensor> = variables.into_iter().collect();
+        let now = self.variables();
+        ensure!(
+            variables.len() == now.len(),
+            Data,
+            "the optimizer's state has {} variables, but {} were given; they belong to another optimizer or model",
+            now.len(),
+            variables.len()
+        );
+        for ((name, now), new) in now.iter().zip(&variables) {
+            ensure!(
+                now.shape() == new.shape(),
+                Shape,
+                "the optimizer variable '{name}' has shape {:?}, but {:?} was given",
+                now.shape(),
+                new.shape()
+            );
+        }
+        let places: Vec<Place> = self.places().into_iter().map(|(_, place)| place).collect();
+        let mut variables = variables.into_iter();
+        if let Some(rate) = &mut self.learning_rate {
+            *rate = scalar(variables.next()).unwrap_or(*rate);
+        }
+        for (place, tensor) in places.into_iter().zip(variables.by_ref()) {
+            match place {
+                Place::Average(weight) => self.weights[weight].average = Some(tensor),
+                Place::Accumulator(weight) => self.weights[weight].accumulator = Some(tensor),
+                Place::Slot(weight, slot) => self.weights[weight].slots[slot] = tensor,
+            }
+        }
+        if let Some((_, value)) = &mut self.shared {
+            *value = scalar(variables.next()).unwrap_or(*value);
+        }
+        Ok(())
+    }
+
+    /// The tensors by name, in the order of Keras' files.
+    fn places(&self) -> Vec<(String, Place)> {
+        let mut places = Vec::new();
+        let mut add = |weight: &WeightState, name: &str, place| {
+            places.push((format!("{}_{name}", weight.path.replace('/', "_")), place));
+        };
+        let weights = || self.weights.iter().enumerate();
+        for (i, weight) in weights().filter(|(_, weight)| weight.average.is_some()) {
+            add(weight, "average", Place::Average(i));
+        }
+        for (i, weight) in weights().filter(|(_, weight)| weight.accumulator.is_some()) {
+            add(weight, "gradient_accumulator", Place::Accumulator(i));
+        }
+        let blocks = weights().flat_map(|(_, weight)| &weight.declared).map(|slot| slot.block + 1).max();
+        for block in 0..blocks.unwrap_or(0) {
+            for (i, weight) in weights() {
+                for (j, slot) in weight.declared.iter().enumerate().filter(|(_, slot)| slot.block == block) {
+                    add(weight, slot.name, Place::Slot(i, j));
+                }
+            }
+        }
+        places
+    }
+}
+
+/// Where a tensor of the state stands: by weight, and by slot.
+enum Place {
+    Average(usize),
+    Accumulator(usize),
+    Slot(usize, usize),
+}
+
+fn scalar(tensor: Option<Tensor>) -> Option<f32> {
+    tensor?.data().first().copied()
+}
+
+/// Finds each update's state; they come in the same order, so one walk along both is enough.
+fn pair<'s, 'u>(weights: &'s mut [WeightState], updates: &'s mut [Update<'u>]) -> Result<Vec<Work<'s, 'u>>> {
+    let mut states = weights.iter_mut();
+    let mut work = Vec::with_capacity(updates.len());
+    for update in updates {
+        let Some(state) = states.find(|state| state.path == update.path) else {
+            return Err(Error::State(format!(
+                "the optimizer does not know the weight '{}', or not at this place; compile again after layers were \
+                 added, frozen or unfrozen",
+                update.path
+            )));
+        };
+        ensure!(
+            state.shape == update.value.shape() && update.gradient.len() == update.value.len(),
+            Shape,
+            "weight '{}' has shape {:?} and a gradient of {} values; the optimizer was built for shape {:?}",
+            update.path,
+            update.value.shape(),
+            update.gradient.len(),
+            state.shape
+        );
+        work.push(Work { update, state, squares: 0.0, result: Ok(()) });
+    }
+    Ok(work)
+}
+
+/// What is the same for all weights in one step.
+struct SharedStep<'a> {
+    optimizer: &'a dyn Optimizer,
+    options: &'a Options,
+    /// Whether weights are updated, not only gradients gathered.
+    moves: bool,
+    /// The number of updates before this one.
+    done: u64,
+    learning_rate: f32,
+    shared: f32,
+}
+
+impl SharedStep<'_> {
+    /// Turns the gradient of this batch into that of the update.
+    fn gather(&self, work: &mut Work<'_, '_>) {
+        let gradient = &mut *work.update.gradient;
+        if let Some(scale) = self.options.loss_scale_factor {
+            gradient.iter_mut().for_each(|g| *g /= scale as f32);
+        }
+        let (Some(sum), Some(steps)) = (&mut work.state.accumulator, self.options.gradient_accumulation_steps) else {
+            return;
+        };
+        let values = gradient.iter_mut().zip(sum.data_mut());
+        if self.moves {
+            values.for_each(|(g, sum)| {
+                *g = (*g + *sum) / steps as f32;
+                *sum = 0.0;
+            });
+        } else {
+            values.for_each(|(g, sum)| *sum += *g);
+        }
+    }
+
+    /// All that follows once the gradient is known.
+    fn finish(&self, work: &mut Work<'_, '_>) -> Result<()> {
+        let Update { path, value, gradient, constraint } = &mut *work.update;
+        let state = &mut *work.state;
+        if self.moves {
+            if let Some(limit) = positive(self.options.clipnorm) {
+                shorten(gradient, squares(gradient).sqrt(), limit);
+            }
+            if let Some(limit) = positive(self.options.clipvalue) {
+                gradient.iter_mut().for_each(|g| *g = g.clamp(-limit as f32, limit as f32));
+            }
+            if let Some(decay) = state.decay {
+                value.data_mut().iter_mut().for_each(|w| *w -= *w * decay * self.learning_rate);
+            }
+            let step = Step { learning_rate: self.learning_rate, t: self.done + 1, path, shared: self.shared };
+            self.optimizer.update(&step, value, gradient, &mut state.slots)?;
+        }
+        if let Some(average) = &mut state.average {
+            let kept = if self.done == 0 { 0.0 } else { self.options.ema_momentum as f32 };
+            let values = average.data_mut().iter_mut().zip(value.data());
+            values.for_each(|(average, w)| *average = kept * *average + (1.0 - kept) * w);
+            if self.options.ema_overwrite_frequency.is_some_and(|every| (self.done + 1).is_multiple_of(every)) {
+                value.data_mut().copy_from_slice(average.data());
+            }
+        }
+        constraint.map_or(Ok(()), |constraint| constraint.apply(value))
+    }
+}
+
+/// A limit that is set and above zero: zero means no clipping, as in Keras.
+fn positive(limit: Option<f64>) -> Option<f64> {
+    limit.filter(|&limit| limit > 0.0)
+}
+
+/// The sum of squares, in eight interleaved sums so that it vectorises.
+fn squares(values: &[f32]) -> f64 {
+    let mut sums = [0f64; 8];
+    let chunks = values.chunks_exact(8);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (sum, &v) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(v) * f64::from(v);
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
+}
+
+/// Scales a gradient so that `norm` becomes at most `limit`. A norm that is not finite spoils all of
+/// it, so that divergence shows.
+fn shorten(gradient: &mut [f32], norm: f64, limit: f64) {
+    let scale = if norm.is_finite() { (limit / norm.max(limit)) as f32 } else { f32::NAN };
+    if scale != 1.0 {
+        gradient.iter_mut().for_each(|g| *g *= scale);
+    }
+}
