@@ -8,8 +8,11 @@ pub mod datasets;
 pub mod error;
 pub mod initializers;
 pub mod kernels;
+pub mod layer;
+pub mod layers;
 pub mod losses;
 pub mod metrics;
+pub mod model;
 pub mod optimizers;
 pub mod random;
 pub mod regularizers;
@@ -17,6 +20,7 @@ pub mod runtime;
 pub mod schedules;
 pub mod shape;
 pub mod tensor;
+pub mod training;
 #[cfg(feature = "plot")]
 pub mod visualize;
 
@@ -26,3 +30,18 @@ pub use error::{Error, Result};
 pub use random::{Rng, set_random_seed};
 pub use shape::{Padding, Shape};
 pub use tensor::Tensor;
+pub use layer::{Layer, LayerExt, SimpleLayer};
+pub use model::{Model, Sequential};
+
+/// All that a program usually needs: `use cornu::prelude::*;`.
+pub mod prelude {
+    pub use crate::layer::{Layer, LayerExt, LayerHandle, SimpleLayer};
+    pub use crate::layers::*;
+    pub use crate::model::{Model, Sequential};
+    pub use crate::optimizers::*;
+    pub use crate::regularizers::*;
+    pub use crate::schedules::*;
+    pub use crate::training::callbacks::*;
+    pub use crate::training::{Compile, Evaluate, Fit, History, Logs, Predict};
+    pub use crate::{Error, Padding, Result, Shape, Shared, Tensor, datasets};
+}

@@ -15,8 +15,9 @@ pub use input::Input;
 pub use pooling2d::{AveragePooling2D, MaxPooling2D};
 
 use crate::config::{Unknown, family};
-use crate::error::Result;
+use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Backward, Forward, Gradients, Layer, Values};
+use crate::shape::{Padding, Shape, Window};
 use crate::tensor::Tensor;
 use serde::Deserialize;
 
@@ -160,4 +161,39 @@ impl From<(usize, usize)> for Pair {
     fn from((height, width): (usize, usize)) -> Self {
         Pair([height, width])
     }
+}
+
+/// Checks that neither number of an argument is zero.
+pub(crate) fn check_positive(name: &str, Pair(pair): Pair) -> Result<()> {
+    ensure!(pair[0] > 0 && pair[1] > 0, Argument, "{name} is {pair:?}; both must be at least 1");
+    Ok(())
+}
+
+/// The channels of `(batch, height, width, channels)`.
+pub(crate) fn image_channels(input: &Shape) -> Result<usize> {
+    match (input.rank(), input.last()) {
+        (4, Some(channels)) => Ok(channels),
+        (4, None) => Err(Error::Shape(format!("the number of channels, the last dimension of {input}, must be known"))),
+        _ => Err(Error::Shape(format!("expected an input (batch, height, width, channels), got {input}"))),
+    }
+}
+
+/// The shape of an image after a window slid over it.
+pub(crate) fn window_shape(
+    input: &Shape,
+    size: Pair,
+    strides: Pair,
+    dilation: Pair,
+    padding: Padding,
+    channels: usize,
+) -> Result<Vec<Shape>> {
+    let mut dims = vec![input.dims()[0]];
+    for axis in 0..2 {
+        let window = |n| Window::new(n, size.0[axis], strides.0[axis], dilation.0[axis], padding);
+        let side = if axis == 0 { "height" } else { "width" };
+        let out = input.get(axis + 1).map(window).transpose().at(|| format!("{side} of input {input}"))?;
+        dims.push(out.map(|w| w.out));
+    }
+    dims.push(Some(channels));
+    Ok(vec![Shape::new(dims)])
 }

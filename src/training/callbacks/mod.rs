@@ -167,3 +167,40 @@ impl<'a> CallbackList<'a> {
         self.0.iter_mut().try_for_each(|callback| hook(callback.as_mut()))
     }
 }
+
+/// How much `fit` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbose {
+    /// 0: nothing.
+    Silent,
+    /// 1: a progress bar; where there is no terminal, a plain line an epoch.
+    #[default]
+    Bar,
+    /// 2: a line an epoch.
+    Lines,
+}
+
+impl From<u8> for Verbose {
+    /// Keras' numbers: 0 silent, 1 bar, 2 and above lines.
+    fn from(n: u8) -> Self {
+        match n {
+            0 => Verbose::Silent,
+            1 => Verbose::Bar,
+            _ => Verbose::Lines,
+        }
+    }
+}
+
+/// temporary
+pub struct ProgbarLogger(Verbose, std::time::Instant);
+impl ProgbarLogger {
+    /// new
+    pub fn new(verbose: Verbose) -> Self { ProgbarLogger(verbose, std::time::Instant::now()) }
+}
+impl Callback for ProgbarLogger {
+    fn on_epoch_begin(&mut self, _: &mut Model, _: usize) -> Result<()> { self.1 = std::time::Instant::now(); Ok(()) }
+    fn on_epoch_end(&mut self, _: &mut Model, epoch: usize, logs: &mut Logs) -> Result<()> {
+        if self.0 != Verbose::Silent { println!("epoch {} {:.2}s {:?}", epoch + 1, self.1.elapsed().as_secs_f64(), logs); }
+        Ok(())
+    }
+}
