@@ -75,6 +75,8 @@ pub(crate) trait Family: Sized + 'static {
     const KIND: &'static str;
     /// Where Keras keeps them: `"keras.initializers"`.
     const MODULE: &'static str;
+    /// Whether a member made by name alone keeps that name as its own (Keras: a metric "acc" is reported as "acc").
+    const KEEPS_NAME: bool = false;
     /// All built-in classes.
     fn classes() -> &'static [Class<Self>];
     /// The member that stands for a name nothing has.
@@ -83,6 +85,7 @@ pub(crate) trait Family: Sized + 'static {
     /// The member of this name with default arguments: a short name or a class name.
     fn by_name(name: &str) -> Result<Self> {
         match find::<Self>(name) {
+            Some(make) if Self::KEEPS_NAME => make(Config::from_iter([("name".to_owned(), name.into())])),
             Some(make) => make(Config::new()),
             None => Err(unknown::<Self>(name).error()),
         }
@@ -270,6 +273,23 @@ pub fn short_name<T: ?Sized>() -> &'static str {
     path.rsplit("::").next().unwrap_or(path)
 }
 
+/// Keras' default name of an object: `"MeanSquaredError"` gives `"mean_squared_error"`, `"Conv2D"` `"conv2d"`.
+pub(crate) fn snake_case(class_name: &str) -> String {
+    let letters: Vec<char> = class_name.chars().filter(|c| *c == '_' || c.is_alphanumeric()).collect();
+    let mut name = String::with_capacity(letters.len() + 4);
+    for (i, &letter) in letters.iter().enumerate() {
+        if letter.is_ascii_uppercase() && i > 0 && letters[i - 1] != '_' {
+            // A new word starts after a small letter, and at a capital that small letters follow.
+            let starts_word = letters.get(i + 1).is_some_and(char::is_ascii_lowercase);
+            if starts_word || letters[i - 1].is_ascii_lowercase() {
+                name.push('_');
+            }
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
 /// The error of a class whose author gave it no configuration.
 pub(crate) fn no_config(kind: &str, class_name: &str) -> Error {
     Error::NotSerializable(format!(
@@ -302,10 +322,11 @@ pub(crate) fn check_non_negative(name: &str, value: f64) -> Result<()> {
 /// Every class must be `DeserializeOwned`. The trait must have `class_name`, `config` and `check`,
 /// and be implemented for [`Unknown`].
 macro_rules! family {
-    ($holder:ident <dyn $trait:ident>, $kind:literal, $module:literal; $($class:ident $(= $($name:literal)|+)?;)*) => {
+    ($holder:ident <dyn $trait:ident>, $kind:literal, $module:literal $(, keeps_name = $keeps:literal)?; $($class:ident $(= $($name:literal)|+)?;)*) => {
         impl $crate::config::Family for $holder<dyn $trait> {
             const KIND: &'static str = $kind;
             const MODULE: &'static str = $module;
+            $(const KEEPS_NAME: bool = $keeps;)?
             fn classes() -> &'static [$crate::config::Class<Self>] {
                 &[$($crate::config::Class {
                     class_name: stringify!($class),

@@ -77,6 +77,15 @@ impl Tensor {
         Tensor { dims, buffer: Arc::new(Buffer { values, home: Some(workspace.clone()) }) }
     }
 
+    /// A tensor of another shape whose memory comes from where this one's does. **Its values are
+    /// whatever was left there: overwrite them all.**
+    pub(crate) fn sibling(&self, shape: impl AsRef<[usize]>) -> Self {
+        match &self.buffer.home {
+            Some(home) => Self::scratch(shape, home),
+            None => Self::zeros(shape),
+        }
+    }
+
     /// The dimensions.
     pub fn shape(&self) -> &[usize] {
         &self.dims

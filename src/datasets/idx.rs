@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn folders_that_do_not_fit_together_are_refused() {
         let images = ("train-images-idx3-ubyte", idx(&[2, 1, 1], &[0, 1]));
-        let missing = folder_with(&[images.clone()]);
+        let missing = folder_with(std::slice::from_ref(&images));
         let error = load(missing.path()).unwrap_err();
         assert!(matches!(error, Error::Io { .. }));
         assert!(error.to_string().contains("train-labels.idx1-ubyte.gz"), "{error}");

@@ -1,1 +1,16 @@
 //! The numeric core, on plain slices. The only place with `unsafe`.
+//!
+//! Tensors are `f32`, channels last, without gaps; what they mean is in a small geometry struct
+//! ([`Conv2d`](conv::Conv2d), [`Pool2d`](pool::Pool2d), [`Lrn`](lrn::Lrn)) that is checked once,
+//! when it is made. The functions themselves panic when a slice has not the length that the
+//! geometry says: layers check shapes before they come here.
+//!
+//! How work is cut into pieces depends on the geometry alone, so results do not depend on the
+//! number of threads. Each fast path is tested against [`reference`].
+
+pub mod conv;
+pub mod gemm;
+pub mod lrn;
+pub mod pool;
+pub mod reduce;
+pub mod reference;

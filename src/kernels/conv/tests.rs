@@ -1,0 +1,156 @@
+use super::*;
+use crate::kernels::reference;
+use crate::kernels::reference::testing::{Draws, assert_close};
+
+/// All passes of one geometry against the reference.
+fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
+    let (x, kernel) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()));
+    let (bias, dy) = (draws.floats(g.out_c), draws.floats(g.output_len()));
+    let bias = (draws.below(2) == 0).then_some(bias.as_slice());
+
+    let mut y = vec![f32::NAN; dy.len()];
+    g.forward(&x, &kernel, bias, &mut y, workspace);
+    assert_close(&y, &reference::conv_forward(g, &x, &kernel, bias), 1e-5);
+
+    let mut dx = vec![f32::NAN; x.len()];
+    g.backward_data(&dy, &kernel, &mut dx, workspace);
+    assert_close(&dx, &reference::conv_backward_data(g, &dy, &kernel), 1e-5);
+
+    let start = draws.floats(kernel.len());
+    let mut dkernel = start.clone();
+    g.backward_weights(&x, &dy, &mut dkernel, workspace);
+    let mut want = reference::conv_backward_weights(g, &x, &dy);
+    reduce::add(&mut want, &start);
+    assert_close(&dkernel, &want, 1e-5);
+
+    let mut dbias = vec![1.0; g.out_c];
+    g.backward_bias(&dy, &mut dbias);
+    let sum = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
+    assert_close(&dbias, &(0..g.out_c).map(sum).collect::<Vec<_>>(), 1e-5);
+}
+
+#[test]
+fn agrees_with_the_reference_on_random_geometries() {
+    let mut draws = Draws::new("conv");
+    let workspace = Workspace::new();
+    let mut cases = 0;
+    while cases < 1500 {
+        let kind = draws.below(6);
+        let groups = if kind == 0 { 1 + draws.below(3) } else { 1 };
+        let most = [3, 9][draws.below(2)];
+        let size = |draws: &mut Draws, n: usize| 1 + draws.below(n);
+        let [in_h, in_w] = [0; 2].map(|_| size(&mut draws, 12));
+        let (in_c, out_c) = (groups * size(&mut draws, most), groups * size(&mut draws, most));
+        let kernel = match kind {
+            1 => [1, 1],
+            2 => [in_h, in_w],
+            _ => [0; 2].map(|_| size(&mut draws, 5)),
+        };
+        let strides = if kind < 4 { [1, 1] } else { [0; 2].map(|_| size(&mut draws, 3)) };
+        let dilation = if kind == 3 { [0; 2].map(|_| size(&mut draws, 3)) } else { [1, 1] };
+        let padding = [Padding::Valid, Padding::Same][draws.below(2)];
+        let input = [draws.below(4), in_h, in_w, in_c];
+        let Ok(g) = Conv2d::new(input, kernel, out_c, strides, dilation, padding, groups) else { continue };
+        agrees(&g, &mut draws, &workspace);
+        cases += 1;
+    }
+}
+
+#[test]
+fn any_padding_agrees_with_the_reference() {
+    let mut draws = Draws::new("conv padding");
+    let workspace = Workspace::new();
+    for case in 0..500 {
+        // Windows that hang over, lie wholly in the padding or leave part of the input unseen.
+        let [rows, cols] =
+            [0; 2].map(|_| Window { out: draws.below(8), before: draws.below(8), after: draws.below(3) });
+        let [h, w, kh, kw, c] = [0; 5].map(|_| 1 + draws.below(5));
+        let dilation = if case % 2 == 0 { [1, 1] } else { [2, 3] };
+        let strides = [1 + draws.below(2), 1 + draws.below(3)];
+        let g = Conv2d::with_windows([2, h, w, c], [kh, kw], 3, strides, dilation, [rows, cols], 1).unwrap();
+        agrees(&g, &mut draws, &workspace);
+    }
+}
+
+/// Several tiles and pieces; all tile and run widths.
+fn larger_geometries() -> Vec<Conv2d> {
+    [
+        ([16, 28, 28, 1], [5, 5], 6, [1, 1], Padding::Same, 1),
+        ([16, 14, 14, 6], [5, 5], 16, [1, 1], Padding::Valid, 1),
+        ([9, 33, 29, 3], [3, 3], 20, [2, 2], Padding::Same, 1),
+        ([2, 13, 17, 24], [3, 3], 32, [1, 1], Padding::Same, 2),
+        ([20, 9, 9, 40], [1, 1], 50, [1, 1], Padding::Valid, 1),
+        ([180, 4, 4, 12], [4, 4], 60, [1, 1], Padding::Valid, 1),
+        ([1, 40, 40, 8], [3, 3], 16, [1, 1], Padding::Same, 1),
+    ]
+    .map(|(input, kernel, out_c, strides, padding, groups)| {
+        Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
+    })
+    .to_vec()
+}
+
+#[test]
+fn larger_ones_agree_with_the_reference() {
+    let mut draws = Draws::new("conv large");
+    let workspace = Workspace::new();
+    for g in larger_geometries() {
+        agrees(&g, &mut draws, &workspace);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let mut draws = Draws::new("conv threads");
+    for g in larger_geometries() {
+        assert!(g.pieces(MAX_PIECES) > 1, "{g:?}");
+        let (x, kernel, dy) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()), draws.floats(g.output_len()));
+        let run = |threads| {
+            let workspace = Workspace::new();
+            let [mut y, mut dx, mut dkernel] = [dy.len(), x.len(), kernel.len()].map(|n| vec![0.0; n]);
+            threads::with_num_threads(threads, || {
+                g.forward(&x, &kernel, None, &mut y, &workspace);
+                g.backward_data(&dy, &kernel, &mut dx, &workspace);
+                g.backward_weights(&x, &dy, &mut dkernel, &workspace);
+            });
+            [y, dx, dkernel]
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(5), "{g:?}");
+    }
+}
+
+#[test]
+fn the_course_example() {
+    let x = [1., 2., 3., 0., 0., 1., 2., 3., 3., 0., 1., 2., 2., 3., 0., 1.];
+    let kernel = [2., 0., 1., 0., 1., 2., 1., 0., 2.];
+    let run = |padding| {
+        let g = Conv2d::new([1, 4, 4, 1], [3, 3], 1, [1, 1], [1, 1], padding, 1).unwrap();
+        let mut y = vec![0.0; g.output_len()];
+        g.forward(&x, &kernel, None, &mut y, &Workspace::new());
+        y
+    };
+    assert_eq!(run(Padding::Valid), [15., 16., 6., 15.]);
+    assert_eq!(run(Padding::Same), [7., 12., 10., 2., 4., 15., 16., 10., 10., 6., 15., 6., 8., 10., 4., 3.]);
+}
+
+#[test]
+fn a_nan_reaches_only_the_outputs_that_see_it() {
+    // Blocks that are copied too wide must not leak into a neighbour's product.
+    let g = Conv2d::new([1, 1, 12, 1], [1, 3], 1, [1, 1], [1, 1], Padding::Valid, 1).unwrap();
+    let mut x = [1.0; 12];
+    x[6] = f32::NAN;
+    let mut y = [0.0; 10];
+    g.forward(&x, &[1.0, 1.0, 1.0], None, &mut y, &Workspace::new());
+    let nans: Vec<usize> = (0..10).filter(|&i| y[i].is_nan()).collect();
+    assert_eq!(nans, [4, 5, 6]);
+}
+
+#[test]
+fn geometries_that_make_no_sense_are_errors() {
+    let make = |input, kernel, groups| Conv2d::new(input, kernel, 4, [1, 1], [1, 1], Padding::Valid, groups);
+    assert!(make([1, 4, 4, 4], [5, 3], 1).unwrap_err().to_string().contains("larger than the input"));
+    assert!(make([1, 4, 4, 3], [3, 3], 2).unwrap_err().to_string().contains("groups"));
+    assert!(make([1, 4, 4, 4], [3, 3], 0).is_err());
+    assert!(make([1, 4, 4, 0], [3, 3], 1).is_err());
+    assert!(make([usize::MAX, 4, 4, 4], [3, 3], 1).unwrap_err().to_string().contains("too large"));
+}
