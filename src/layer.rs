@@ -408,7 +408,11 @@ impl Build {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let path = join(&self.path, name);
         let bytes = shape.iter().try_fold(4usize, |n, &d| n.checked_mul(d));
-        ensure!(bytes.is_some_and(|b| b <= isize::MAX as usize / 2), Shape, "weight '{path}' of shape {shape:?} is too large");
+        ensure!(
+            bytes.is_some_and(|b| b <= isize::MAX as usize / 2),
+            Shape,
+            "weight '{path}' of shape {shape:?} is too large"
+        );
         initializer.check().at(|| format!("{name}_initializer"))?;
         let mut rng = random::stream(self.seed, random::stream_of(&path), 0, 0);
         let value = initializer.initialize(shape, &mut rng).at(|| format!("{name}_initializer"))?;

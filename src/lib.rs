@@ -27,11 +27,11 @@ pub mod visualize;
 pub use activations::Activation;
 pub use config::{Registry, Shared};
 pub use error::{Error, Result};
+pub use layer::{Layer, LayerExt, SimpleLayer};
+pub use model::{Model, Sequential};
 pub use random::{Rng, set_random_seed};
 pub use shape::{Padding, Shape};
 pub use tensor::Tensor;
-pub use layer::{Layer, LayerExt, SimpleLayer};
-pub use model::{Model, Sequential};
 
 /// All that a program usually needs: `use cornu::prelude::*;`.
 pub mod prelude {

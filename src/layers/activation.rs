@@ -1,7 +1,7 @@
 //! An activation function as a layer of its own.
 
 use super::{Activation, activate, deactivate};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::error::Result;
 use crate::layer::{Backward, Forward, Gradients, Layer, Values};
 

@@ -98,9 +98,9 @@ impl Conv2D {
     super::weight_builders!(kernel, bias);
 
     fn geometry(&self, input: &[usize]) -> Result<Conv2d> {
-        let input: [usize; 4] = input
-            .try_into()
-            .map_err(|_| Error::Shape(format!("expected (batch, height, width, channels), got an input of shape {input:?}")))?;
+        let input: [usize; 4] = input.try_into().map_err(|_| {
+            Error::Shape(format!("expected (batch, height, width, channels), got an input of shape {input:?}"))
+        })?;
         let Pair(kernel) = self.kernel_size;
         Conv2d::new(input, kernel, self.filters, self.strides.0, self.dilation_rate.0, self.padding, self.groups)
     }

@@ -78,4 +78,3 @@ impl<'de> serde::Deserialize<'de> for Input {
         Ok(Input { shape: Shape::new(dims) })
     }
 }
-

@@ -121,7 +121,8 @@ impl Graph {
             let node = &self.nodes[input];
             let want = &node.output_shapes[0];
             if !want.accepts(shape) {
-                let got = Shape::new(std::iter::once(None).chain(shape.iter().skip(1).map(|&d| Some(d))).collect::<Vec<_>>());
+                let got =
+                    Shape::new(std::iter::once(None).chain(shape.iter().skip(1).map(|&d| Some(d))).collect::<Vec<_>>());
                 let hint = if shape.len() + 1 == want.rank() {
                     "; an axis is missing: perhaps the batch (insert_axis in front) or the channels (insert_axis at the end)"
                 } else {
@@ -212,9 +213,8 @@ impl Graph {
             }
             let known: SmallVec<[Option<Tensor>; 1]> = std::mem::take(&mut grads[i]);
             let wanted: SmallVec<[bool; 4]> = node.inputs.iter().map(|port| flow[port.node]).collect();
-            let result = cx
-                .nested(node.layer.trainable(), wanted, |cx| node.backward(known, cx))
-                .at(|| node.layer.place())?;
+            let result =
+                cx.nested(node.layer.trainable(), wanted, |cx| node.backward(known, cx)).at(|| node.layer.place())?;
             for (port, gradient) in node.inputs.iter().zip(result) {
                 if let Some(gradient) = gradient
                     && flow[port.node]

@@ -117,7 +117,11 @@ impl Model {
     /// # Errors
     /// When it is not built.
     pub fn output_shape(&self) -> Result<Shape> {
-        self.built()?.output_shapes().into_iter().next().ok_or_else(|| Error::State("the model has no output".to_owned()))
+        self.built()?
+            .output_shapes()
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::State("the model has no output".to_owned()))
     }
 
     /// All weights of all layers, learned and tracked, in Keras' order.
@@ -193,7 +197,8 @@ impl Model {
                 ensure!(built == shape, Shape, "the model is built for inputs of shape {built}, not {shape}");
             }
             None => {
-                let graph = Graph::chain(&self.chain, Some(shape), self.seed).at(|| format!("model '{}'", self.name))?;
+                let graph =
+                    Graph::chain(&self.chain, Some(shape), self.seed).at(|| format!("model '{}'", self.name))?;
                 self.graph = Some(graph);
             }
         }

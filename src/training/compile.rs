@@ -134,7 +134,7 @@ impl Model {
         if self.graph.is_some() || self.chain.first().is_some_and(|l| l.class_name() == "InputLayer") {
             self.build()?;
         }
-        let state = OptimizerState::new(&*optimizer);
+        let state = OptimizerState::new(&*optimizer)?;
         self.compiled = Some(Compiled {
             optimizer,
             state,
@@ -162,7 +162,7 @@ impl Model {
     /// When the model is not compiled.
     pub fn learning_rate(&self) -> Result<f64> {
         let compiled = self.compiled()?;
-        Ok(compiled.state.learning_rate(&*compiled.optimizer))
+        Ok(f64::from(compiled.state.learning_rate(&*compiled.optimizer)))
     }
 
     /// Sets the learning rate.
@@ -170,8 +170,7 @@ impl Model {
     /// # Errors
     /// When the model is not compiled, its rate follows a schedule, or the rate is no number of at least 0.
     pub fn set_learning_rate(&mut self, rate: f64) -> Result<()> {
-        let Compiled { state, optimizer, .. } = self.compiled_mut()?;
-        state.set_learning_rate(&**optimizer, rate)
+        self.compiled_mut()?.state.set_learning_rate(rate)
     }
 
     /// The number of steps that the optimizer has made since `compile`.

@@ -137,15 +137,16 @@ impl Model {
 }
 
 /// Arrays that belong together.
+#[derive(Clone, Copy)]
 pub(crate) struct Data<'a> {
     pub x: &'a Inputs<'a>,
     pub y: &'a Inputs<'a>,
     pub weights: Option<&'a Inputs<'a>>,
 }
 
-impl Data<'_> {
+impl<'a> Data<'a> {
     /// The batch of these rows.
-    pub fn batch<'b>(&'b self, rows: &'b [usize], first_sample: usize) -> Result<Batch<'b>> {
+    pub fn batch(self, rows: &'a [usize], first_sample: usize) -> Result<Batch<'a>> {
         let collect = |source: &Inputs<'_>| -> Result<Tensor> {
             let source = source.0[0];
             let mut dims = vec![rows.len()];

@@ -1,6 +1,6 @@
 //! `fit`: the loop.
 
-use super::callbacks::{Callback, CallbackList, Params, ProgbarLogger, Verbose};
+use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
 use super::evaluate::Data;
 use super::{History, Inputs, Logs, check_pair};
 use crate::error::{Error, Result, ensure};
@@ -225,7 +225,8 @@ impl Model {
         let n = check_pair(&x, &y)?;
         check_weights(options.sample_weight.as_ref(), n)?;
         if let Some((x, y)) = &options.validation_data {
-            let n = check_pair(x, y).map_err(|e| Error::At { place: "validation_data".to_owned(), source: Box::new(e) })?;
+            let n =
+                check_pair(x, y).map_err(|e| Error::At { place: "validation_data".to_owned(), source: Box::new(e) })?;
             check_weights(options.validation_weight.as_ref(), n)?;
         }
         self.ensure_built(&x.sample_shape())?;
@@ -234,13 +235,9 @@ impl Model {
         let class_weights = class_weights.as_ref().map(Inputs::from);
         let weights = options.sample_weight.clone().or(class_weights);
 
-        let kept = if options.validation_data.is_some() { n } else { (n as f64 * (1.0 - options.validation_split)) as usize };
-        ensure!(
-            kept > 0,
-            Data,
-            "validation_split {} leaves none of {n} samples to train on",
-            options.validation_split
-        );
+        let kept =
+            if options.validation_data.is_some() { n } else { (n as f64 * (1.0 - options.validation_split)) as usize };
+        ensure!(kept > 0, Data, "validation_split {} leaves none of {n} samples to train on", options.validation_split);
         threads::enter(|| self.fit_rows(&Data { x: &x, y: &y, weights: weights.as_ref() }, n, kept, &mut options))
     }
 
@@ -296,8 +293,7 @@ impl Model {
                     }
                     None if !held_out.is_empty() => {
                         // Class weights are for training; sample weights are cut along with the samples.
-                        let weights = options.sample_weight.as_ref();
-                        let data = Data { weights, ..*data };
+                        let data = Data { x: data.x, y: data.y, weights: options.sample_weight.as_ref() };
                         Some(self.validate(&data, &held_out, batch_size, options.validation_steps, &mut callbacks)?)
                     }
                     None => None,
@@ -348,9 +344,10 @@ impl Model {
 
     /// The averaged weights take their place, where the optimizer keeps averages.
     fn finish_training(&mut self) -> Result<()> {
-        let super::Compiled { optimizer, state, weights, .. } = self.compiled_mut()?;
-        let mut none: Vec<Tensor> = weights.iter().map(|_| Tensor::default()).collect();
-        super::step::with_updates(weights, &mut none, |updates| state.finish(&**optimizer, updates))
+        let super::Compiled { state, weights, .. } = self.compiled_mut()?;
+        let mut open: Vec<_> = weights.iter().map(|w| (w.path(), w.write())).collect();
+        state.finish(open.iter_mut().map(|(path, value)| (*path, &mut **value)));
+        Ok(())
     }
 
     /// One step on one batch (Keras: `train_on_batch`). Returns the loss and the metrics of this batch.

@@ -23,30 +23,29 @@ pub use predict::Predict;
 
 use crate::data::Rows;
 use crate::error::{Result, ensure};
-use smallvec::SmallVec;
 
 /// The inputs or the targets of a model: one array, or one for each.
 ///
 /// A reference to any `ndarray` array or view of floats, integers or booleans converts into it:
 /// `model.fit(&x, &y, …)`; several inputs are `[&a as &dyn Rows, &b]`.
 #[derive(Clone)]
-pub struct Inputs<'a>(pub(crate) SmallVec<[&'a dyn Rows; 2]>);
+pub struct Inputs<'a>(pub(crate) Vec<&'a dyn Rows>);
 
 impl<'a, R: Rows> From<&'a R> for Inputs<'a> {
     fn from(rows: &'a R) -> Self {
-        Inputs(smallvec::smallvec![rows as &dyn Rows])
+        Inputs(vec![rows])
     }
 }
 
 impl<'a, const N: usize> From<[&'a dyn Rows; N]> for Inputs<'a> {
     fn from(rows: [&'a dyn Rows; N]) -> Self {
-        Inputs(rows.into_iter().collect())
+        Inputs(rows.to_vec())
     }
 }
 
 impl<'a> From<Vec<&'a dyn Rows>> for Inputs<'a> {
     fn from(rows: Vec<&'a dyn Rows>) -> Self {
-        Inputs(rows.into_iter().collect())
+        Inputs(rows)
     }
 }
 

@@ -101,7 +101,8 @@ pub(crate) fn concatenate(parts: Vec<Tensor>) -> Result<Tensor> {
     dims[0] = parts.iter().map(Tensor::batch).sum();
     let mut values = Vec::with_capacity(dims.iter().product());
     parts.iter().for_each(|part| values.extend_from_slice(part.data()));
-    Tensor::new(&dims, values).map_err(|_| Error::Shape("pieces of a batch gave outputs of different shapes".to_owned()))
+    Tensor::new(&dims, values)
+        .map_err(|_| Error::Shape("pieces of a batch gave outputs of different shapes".to_owned()))
 }
 
 /// The penalty on the size of the weights that are learned.
@@ -126,10 +127,12 @@ impl Model {
             || compiled.loss.couples_samples()
             || (training && (graph.couples_samples() || gradient_values * pieces > MAX_GRADIENT_COPIES));
         let ranges: Vec<Range<usize>> = if whole { std::iter::once(0..n).collect() } else { cut(n).collect() };
-        let prepared = match (&known, whole) {
-            (Some(dims), _) => Some(targets(&*compiled.loss, &batch.y, dims, batch.sample_weight.as_ref())?),
-            (None, _) => None,
+        let weigh = |y_pred: &[usize]| {
+            let entries = compiled.loss.entries_shape(y_pred)?;
+            losses::entry_weights(&*compiled.loss, &batch.y, &entries, batch.sample_weight.as_ref())
+                .at(|| "loss".to_owned())
         };
+        let entry_weights = known.as_deref().map(weigh).transpose()?;
         compiled.pieces.resize_with(compiled.pieces.len().max(ranges.len()), Piece::new);
         let step = compiled.state.iterations();
         let loss = compiled.loss.clone();
@@ -150,7 +153,7 @@ impl Model {
                 }
             }
             let gradients = piece.gradients.as_mut().filter(|_| training);
-            piece.result = run_piece(graph, &*loss, batch, range, prepared.as_ref(), &pass, gradients).map(Some);
+            piece.result = run_piece(graph, &*loss, batch, range, entry_weights.as_ref(), &pass, gradients).map(Some);
         });
 
         let mut total = penalty(&compiled.weights);
@@ -169,14 +172,13 @@ impl Model {
             states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         }
         let y_pred = concatenate(outputs)?;
-        let y_true = losses::align(&batch.y, y_pred.shape())?;
         compiled.loss_mean.add(total, n as f64);
         for metric in &mut compiled.metrics.0 {
-            metric.update(&y_true, &y_pred, None).at(|| format!("metric '{}'", metric.name()))?;
+            metric.update(&batch.y, &y_pred, None).at(|| format!("metric '{}'", metric.name()))?;
         }
         for metric in &mut compiled.weighted_metrics.0 {
             let weights = batch.sample_weight.as_ref();
-            metric.update(&y_true, &y_pred, weights).at(|| format!("metric '{}'", metric.name()))?;
+            metric.update(&batch.y, &y_pred, weights).at(|| format!("metric '{}'", metric.name()))?;
         }
         Ok(total)
     }
@@ -188,20 +190,12 @@ fn sample_dims(graph: &Graph, n: usize) -> Option<Dims> {
     std::iter::once(Some(n)).chain(shape.sample().iter().copied()).collect()
 }
 
-/// The targets in the shape of the predictions, and the weight of each entry in the total loss.
-fn targets(loss: &dyn Loss, y: &Tensor, y_pred: &[usize], sample_weight: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-    let y_true = losses::align(y, y_pred)?;
-    let entries = &y_pred[..y_pred.len().saturating_sub(1).max(1)];
-    let weights = losses::entry_weights(loss, &y_true, entries, sample_weight)?;
-    Ok((y_true, weights))
-}
-
 fn run_piece(
     graph: &Graph,
     loss: &dyn Loss,
     batch: &Batch<'_>,
     range: Range<usize>,
-    prepared: Option<&(Tensor, Tensor)>,
+    entry_weights: Option<&Tensor>,
     pass: &Pass,
     gradients: Option<&mut GradientStore>,
 ) -> Result<Done> {
@@ -220,14 +214,17 @@ fn run_piece(
         },
     )?;
     let y_pred = outputs.clone().one()?;
-    let (y_true, weights) = match prepared {
-        Some((y, weights)) => {
-            (slice(y, range.clone(), &pass.workspace), slice(weights, range, &pass.workspace))
+    let y_true = slice(&batch.y, range.clone(), &pass.workspace);
+    let weights = match entry_weights {
+        Some(weights) => slice(weights, range, &pass.workspace),
+        // The output's shape was not known before: then the batch is one piece.
+        None => {
+            let entries = loss.entries_shape(y_pred.shape())?;
+            losses::entry_weights(loss, &batch.y, &entries, batch.sample_weight.as_ref()).at(|| "loss".to_owned())?
         }
-        None => targets(loss, &batch.y, y_pred.shape(), batch.sample_weight.as_ref())?,
     };
     let each = loss.call(&y_true, &y_pred).at(|| "loss".to_owned())?;
-    let value: f64 = each.data().iter().zip(weights.data()).map(|(&l, &w)| f64::from(l) * f64::from(w)).sum();
+    let value = losses::weighted_sum(&each, &weights);
     if let Some(gradients) = gradients {
         let gradient = loss.gradient(&y_true, &y_pred, &weights).at(|| "loss".to_owned())?;
         graph.backward(
@@ -297,10 +294,8 @@ pub(crate) fn with_updates<T>(
         .zip(weights)
         .zip(gradients)
         .map(|((value, weight), gradient)| Update {
-            path: weight.path(),
-            value: &mut *value,
-            gradient: gradient.data_mut(),
             constraint: weight.constraint().map(|c| &**c),
+            ..Update::new(weight.path(), &mut *value, gradient.data_mut())
         })
         .collect();
     change(&mut updates)

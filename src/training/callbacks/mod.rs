@@ -195,12 +195,19 @@ impl From<u8> for Verbose {
 pub struct ProgbarLogger(Verbose, std::time::Instant);
 impl ProgbarLogger {
     /// new
-    pub fn new(verbose: Verbose) -> Self { ProgbarLogger(verbose, std::time::Instant::now()) }
+    pub fn new(verbose: Verbose) -> Self {
+        ProgbarLogger(verbose, std::time::Instant::now())
+    }
 }
 impl Callback for ProgbarLogger {
-    fn on_epoch_begin(&mut self, _: &mut Model, _: usize) -> Result<()> { self.1 = std::time::Instant::now(); Ok(()) }
+    fn on_epoch_begin(&mut self, _: &mut Model, _: usize) -> Result<()> {
+        self.1 = std::time::Instant::now();
+        Ok(())
+    }
     fn on_epoch_end(&mut self, _: &mut Model, epoch: usize, logs: &mut Logs) -> Result<()> {
-        if self.0 != Verbose::Silent { println!("epoch {} {:.2}s {:?}", epoch + 1, self.1.elapsed().as_secs_f64(), logs); }
+        if self.0 != Verbose::Silent {
+            println!("epoch {} {:.2}s {:?}", epoch + 1, self.1.elapsed().as_secs_f64(), logs);
+        }
         Ok(())
     }
 }
