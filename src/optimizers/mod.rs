@@ -18,13 +18,31 @@
 //! # Ok::<(), cornu::Error>(())
 //! ```
 
+mod adadelta;
+mod adafactor;
+mod adagrad;
 mod adam;
+mod adamax;
+mod ftrl;
+mod lamb;
+mod lion;
+mod nadam;
 mod options;
+mod rmsprop;
 mod sgd;
 mod state;
 
+pub use adadelta::Adadelta;
+pub use adafactor::Adafactor;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
+pub use ftrl::Ftrl;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use nadam::Nadam;
 pub use options::{LearningRate, Options};
+pub use rmsprop::RMSprop;
 pub use sgd::{SGD, Sgd};
 pub use state::{OptimizerState, Update};
 
@@ -165,8 +183,17 @@ impl Slot {
 
 family! { Shared<dyn Optimizer>, "optimizer", "keras.optimizers";
     SGD = "sgd";
+    RMSprop = "rmsprop";
     Adam = "adam";
     AdamW = "adamw";
+    Nadam = "nadam";
+    Adamax = "adamax";
+    Adagrad = "adagrad";
+    Adadelta = "adadelta";
+    Adafactor = "adafactor";
+    Ftrl = "ftrl";
+    Lion = "lion";
+    Lamb = "lamb";
 }
 
 impl Optimizer for Unknown {
