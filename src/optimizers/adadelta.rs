@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Steps in the ratio of the mean squared step to the mean squared gradient
@@ -27,18 +26,21 @@ impl Optimizer for Adadelta {
         check_fraction("rho", self.rho)?;
         config::check_non_negative("epsilon", self.epsilon)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         vec![Slot::zeros("accumulated_grad", shape), Slot::zeros("accumulated_delta_var", shape)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, epsilon) = (step.learning_rate, self.epsilon as f32);
         let (rho, fresh) = (self.rho as f32, (1.0 - self.rho) as f32);
         let [grads, deltas] = slots(state)?;
-        let state = grads.data_mut().iter_mut().zip(deltas.data_mut());
-        weight.data_mut().iter_mut().zip(gradient).zip(state).for_each(|((w, g), (grads, deltas))| {
+        let state = grads.iter_mut().zip(deltas.iter_mut());
+        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (grads, deltas))| {
             *grads = rho * *grads + fresh * (g * g);
             let delta = (*deltas + epsilon).sqrt() * g / (*grads + epsilon).sqrt();
             *deltas = rho * *deltas + fresh * (delta * delta);

@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Adam without momentum, whose mean squares of a matrix are kept as one number for each row and
@@ -63,17 +62,16 @@ impl Optimizer for Adafactor {
         };
         vec![Slot::zeros("row", &row), Slot::zeros("column", &column), Slot::zeros("velocity", shape)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let t = step.t as f32;
         let rate = step.learning_rate.min(1.0 / t.sqrt());
         let kept = 1.0 - t.powf(self.beta_2_decay as f32);
         let square = |g: f32| g * g + self.epsilon_1 as f32;
         let [rows, columns, v] = slots(state)?;
-        if let [.., row_count, column_count] = *weight.shape() {
+        if let [.., row_count, column_count] = *step.shape {
             let matrix = (row_count * column_count).max(1);
-            let parts = gradient.chunks(matrix).zip(v.data_mut().chunks_mut(matrix));
-            let factors =
-                rows.data_mut().chunks_mut(row_count.max(1)).zip(columns.data_mut().chunks_mut(column_count.max(1)));
+            let parts = gradient.chunks(matrix).zip(v.chunks_mut(matrix));
+            let factors = rows.chunks_mut(row_count.max(1)).zip(columns.chunks_mut(column_count.max(1)));
             for ((gradient, v), (rows, columns)) in parts.zip(factors) {
                 for (row, gradient) in rows.iter_mut().zip(gradient.chunks(column_count)) {
                     let new = mean(gradient.iter().map(|&g| f64::from(square(g))), column_count);
@@ -90,14 +88,14 @@ impl Optimizer for Adafactor {
                 }
             }
         } else {
-            v.data_mut().iter_mut().zip(gradient).for_each(|(v, &g)| *v = kept * *v + (1.0 - kept) * square(g));
+            v.iter_mut().zip(gradient).for_each(|(v, &g)| *v = kept * *v + (1.0 - kept) * square(g));
         }
         let n = weight.len();
-        let directions = || gradient.iter().zip(v.data()).map(|(g, v)| g / v.sqrt());
-        let size = rms(weight.data().iter().copied(), n).max(self.epsilon_2 as f32);
+        let directions = || gradient.iter().zip(v.iter()).map(|(g, v)| g / v.sqrt());
+        let size = rms(weight.iter().copied(), n).max(self.epsilon_2 as f32);
         let excess = (rms(directions(), n) / self.clip_threshold as f32).max(1.0);
         let rate = size * rate / excess;
-        weight.data_mut().iter_mut().zip(directions()).for_each(|(w, u)| *w -= rate * u);
+        weight.iter_mut().zip(directions()).for_each(|(w, u)| *w -= rate * u);
         Ok(())
     }
 }

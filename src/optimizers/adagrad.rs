@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Gradient descent whose step is divided by the root of the sum of all squared gradients so far
@@ -25,16 +24,19 @@ impl Optimizer for Adagrad {
         config::check_non_negative("initial_accumulator_value", self.initial_accumulator_value)?;
         config::check_non_negative("epsilon", self.epsilon)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         vec![Slot::zeros("accumulator", shape).first(self.initial_accumulator_value)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, epsilon) = (step.learning_rate, self.epsilon as f32);
         let [sum] = slots(state)?;
-        weight.data_mut().iter_mut().zip(gradient).zip(sum.data_mut()).for_each(|((w, g), sum)| {
+        weight.iter_mut().zip(gradient).zip(sum.iter_mut()).for_each(|((w, g), sum)| {
             *sum += g * g;
             *w -= rate * g / (*sum + epsilon).sqrt();
         });

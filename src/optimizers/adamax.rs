@@ -4,7 +4,6 @@ use super::adam::check_moments;
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Adam with the largest gradient instead of the mean square
@@ -29,18 +28,21 @@ impl Optimizer for Adamax {
     fn check(&self) -> Result<()> {
         check_moments(self.beta_1, self.beta_2, self.epsilon)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         vec![Slot::zeros("momentum", shape), Slot::zeros("norm", shape)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, epsilon) = (step.learning_rate, self.epsilon as f32);
         let (fresh, kept, unbias) = ((1.0 - self.beta_1) as f32, self.beta_2 as f32, 1.0 - step.power(self.beta_1));
         let [m, u] = slots(state)?;
-        let state = m.data_mut().iter_mut().zip(u.data_mut());
-        weight.data_mut().iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, u))| {
+        let state = m.iter_mut().zip(u.iter_mut());
+        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, u))| {
             *m += (g - *m) * fresh;
             *u = (kept * *u).max(g.abs());
             *w -= rate * *m / (unbias * (*u + epsilon));

@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::tensor::Tensor;
 
 optimizer! {
     /// "Follow the regularized leader", for large sparse linear models: weights of no use become
@@ -51,13 +50,16 @@ impl Optimizer for Ftrl {
         }
         Ok(())
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         vec![Slot::zeros("accumulator", shape).first(self.initial_accumulator_value), Slot::zeros("linear", shape)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let rate = step.learning_rate;
         if rate == 0.0 {
             // The formula divides by it.
@@ -69,8 +71,8 @@ impl Optimizer for Ftrl {
         let l2 = self.l2_regularization_strength as f32 + self.beta as f32 / (2.0 * rate);
         let shrinkage = 2.0 * self.l2_shrinkage_regularization_strength as f32;
         let [sum, linear] = slots(state)?;
-        let state = sum.data_mut().iter_mut().zip(linear.data_mut());
-        weight.data_mut().iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
+        let state = sum.iter_mut().zip(linear.iter_mut());
+        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
             let new = *sum + g * g;
             *z += g + shrinkage * *w - (power(new) - power(*sum)) / rate * *w;
             *w = (z.max(-l1).min(l1) - *z) / (power(new) / rate + 2.0 * l2);

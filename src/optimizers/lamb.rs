@@ -4,7 +4,6 @@ use super::adam::{check_moments, moments};
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Adam whose step for each weight is scaled to the weight's own norm, for very large batches
@@ -35,7 +34,7 @@ impl Optimizer for Lamb {
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         moments(shape, false)
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (fresh_1, fresh_2) = ((1.0 - self.beta_1) as f32, (1.0 - self.beta_2) as f32);
         let (unbias_1, unbias_2) = (1.0 - step.power(self.beta_1), 1.0 - step.power(self.beta_2));
         let epsilon = self.epsilon as f32;
@@ -43,8 +42,8 @@ impl Optimizer for Lamb {
         let direction = |m: f32, v: f32| m / unbias_1 / ((v / unbias_2).sqrt() + epsilon);
         let [m, v] = slots(state)?;
         let (mut of_weight, mut of_step) = (0f64, 0f64);
-        let state = m.data_mut().iter_mut().zip(v.data_mut());
-        weight.data().iter().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
+        let state = m.iter_mut().zip(v.iter_mut());
+        weight.iter().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
             *m += (g - *m) * fresh_1;
             *v += (g * g - *v) * fresh_2;
             of_weight += f64::from(*w).powi(2);
@@ -52,8 +51,8 @@ impl Optimizer for Lamb {
         });
         let ratio = if of_weight > 0.0 && of_step > 0.0 { (of_weight / of_step).sqrt() as f32 } else { 1.0 };
         let rate = ratio * step.learning_rate;
-        let state = m.data().iter().zip(v.data());
-        weight.data_mut().iter_mut().zip(state).for_each(|(w, (m, v))| *w -= rate * direction(*m, *v));
+        let state = m.iter().zip(v.iter());
+        weight.iter_mut().zip(state).for_each(|(w, (m, v))| *w -= rate * direction(*m, *v));
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Moves every weight by the learning rate, along the sign of its momentum: one number to remember
@@ -32,17 +31,20 @@ impl Optimizer for Lion {
         );
         check_fraction("beta_2", self.beta_2)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         vec![Slot::zeros("momentum", shape)]
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let rate = step.learning_rate;
         let (beta_1, beta_2) = (self.beta_1 as f32, self.beta_2 as f32);
         let [m] = slots(state)?;
-        weight.data_mut().iter_mut().zip(gradient).zip(m.data_mut()).for_each(|((w, g), m)| {
+        weight.iter_mut().zip(gradient).zip(m.iter_mut()).for_each(|((w, g), m)| {
             let along = *m * beta_1 + g * (1.0 - beta_1);
             // Where there is no direction there is no step; `signum` has none for zero.
             *w -= if along == 0.0 { 0.0 } else { rate * along.signum() };

@@ -4,7 +4,6 @@ use super::adam::{check_moments, moments};
 use super::{Optimizer, Options, Slot, Step, optimizer, power, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Adam that looks ahead along its momentum, as Nesterov does
@@ -36,6 +35,9 @@ impl Optimizer for Nadam {
     fn check(&self) -> Result<()> {
         check_moments(self.beta_1, self.beta_2, self.epsilon)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
@@ -48,7 +50,7 @@ impl Optimizer for Nadam {
     fn next_shared(&self, last: f32, t: u64) -> f32 {
         last * self.momentum(t)
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, epsilon) = (step.learning_rate, self.epsilon as f32);
         let (fresh_1, fresh_2) = ((1.0 - self.beta_1) as f32, (1.0 - self.beta_2) as f32);
         let (now, next) = (self.momentum(step.t), self.momentum(step.t + 1));
@@ -56,8 +58,8 @@ impl Optimizer for Nadam {
         let of_gradient = (1.0 - now) / (1.0 - step.shared);
         let unbias = 1.0 - step.power(self.beta_2);
         let [m, v] = slots(state)?;
-        let state = m.data_mut().iter_mut().zip(v.data_mut());
-        weight.data_mut().iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
+        let state = m.iter_mut().zip(v.iter_mut());
+        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
             *m += (g - *m) * fresh_1;
             *v += (g * g - *v) * fresh_2;
             *w -= rate * (of_mean * *m + of_gradient * g) / ((*v / unbias).sqrt() + epsilon);

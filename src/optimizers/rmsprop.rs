@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Gradient descent whose step is divided by the root of the mean squared gradient
@@ -55,6 +54,9 @@ impl Optimizer for RMSprop {
         check_fraction("momentum", self.momentum)?;
         config::check_non_negative("epsilon", self.epsilon)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
@@ -68,27 +70,27 @@ impl Optimizer for RMSprop {
         }
         slots
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let rate = step.learning_rate;
-        let weights = weight.data_mut().iter_mut().zip(gradient.iter().copied());
+        let weights = weight.iter_mut().zip(gradient.iter().copied());
         match (self.momentum > 0.0, self.centered) {
             (false, false) => {
                 let [v] = slots(state)?;
-                weights.zip(v.data_mut()).for_each(|(w, v)| self.step(rate, w, v, None, None));
+                weights.zip(v.iter_mut()).for_each(|(w, v)| self.step(rate, w, v, None, None));
             }
             (true, false) => {
                 let [v, speed] = slots(state)?;
-                let weights = weights.zip(v.data_mut()).zip(speed.data_mut());
+                let weights = weights.zip(v.iter_mut()).zip(speed.iter_mut());
                 weights.for_each(|((w, v), speed)| self.step(rate, w, v, None, Some(speed)));
             }
             (false, true) => {
                 let [v, mean] = slots(state)?;
-                let weights = weights.zip(v.data_mut()).zip(mean.data_mut());
+                let weights = weights.zip(v.iter_mut()).zip(mean.iter_mut());
                 weights.for_each(|((w, v), mean)| self.step(rate, w, v, Some(mean), None));
             }
             (true, true) => {
                 let [v, speed, mean] = slots(state)?;
-                let weights = weights.zip(v.data_mut()).zip(speed.data_mut().iter_mut().zip(mean.data_mut()));
+                let weights = weights.zip(v.iter_mut()).zip(speed.iter_mut().zip(mean.iter_mut()));
                 weights.for_each(|((w, v), (speed, mean))| self.step(rate, w, v, Some(mean), Some(speed)));
             }
         }
