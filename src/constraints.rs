@@ -290,7 +290,11 @@ impl Constraint for MinMaxNorm {
         let (min, max) = (self.min_value, self.max_value);
         config::check_non_negative("min_value", min)?;
         config::check_non_negative("max_value", max)?;
-        ensure!(min <= max, Argument, "min_value is {min} and max_value {max}; the first must not be larger");
+        ensure!(
+            min.total_cmp(&max).is_le(),
+            Argument,
+            "min_value is {min} and max_value {max}; the first must not be larger"
+        );
         ensure!((0.0..=1.0).contains(&self.rate), Argument, "rate is {}; it must be from 0 to 1", self.rate);
         Ok(())
     }
@@ -299,5 +303,62 @@ impl Constraint for MinMaxNorm {
             let desired = self.rate * norm.max(self.min_value).min(self.max_value) + (1.0 - self.rate) * norm;
             desired / (EPSILON + norm)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares with Keras 3.15.1.
+    #[track_caller]
+    fn golden(constraint: impl Into<Shared<dyn Constraint>>, expected: [f32; 6]) {
+        let constraint = constraint.into();
+        constraint.check().unwrap();
+        let text = serde_json::to_string(&constraint).unwrap();
+        let back: Shared<dyn Constraint> = serde_json::from_str(&text).unwrap();
+        for constraint in [constraint, back] {
+            let mut weight = Tensor::new([2, 3], vec![0.5, -1.0, 0.25, 2.0, 0.0, -0.75]).unwrap();
+            constraint.apply(&mut weight).unwrap();
+            for (value, expected) in weight.data().iter().zip(expected) {
+                assert!((value - expected).abs() < 1e-6, "{text}: {weight:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_keras() {
+        golden(MaxNorm::new(1.0), [0.24253564, -0.9999999, 0.24999996, 0.97014254, 0.0, -0.7499999]);
+        golden(MaxNorm::new(1.0).axis(1), [0.43643573, -0.87287146, 0.21821786, 0.9363292, 0.0, -0.35112345]);
+        golden(NonNeg::new(), [0.5, 0.0, 0.25, 2.0, 0.0, 0.0]);
+        golden(UnitNorm::new(), [0.24253564, -0.9999999, 0.3162277, 0.97014254, 0.0, -0.94868314]);
+        let whole = [0.20628424, -0.41256848, 0.10314212, 0.82513696, 0.0, -0.30942637];
+        golden(UnitNorm::new().axis([0, 1]), whole);
+        golden(MaxNorm { max_value: 1.0, axis: Axes::All }, whole);
+        golden(MinMaxNorm::new(0.8, 1.2).rate(0.5), [0.39552137, -0.9999999, 0.25149107, 1.5820855, 0.0, -0.7544732]);
+        golden(MinMaxNorm::new(0.8, 1.2).axis(-1), [0.49999994, -0.9999999, 0.24999997, 1.1235951, 0.0, -0.42134815]);
+    }
+
+    #[test]
+    fn filters_of_a_convolution_have_a_norm_each() {
+        let mut kernel = Tensor::new([2, 2, 3, 4], (0..48).map(|i| i as f32 - 20.0).collect()).unwrap();
+        UnitNorm::new().axis([0, 1, 2]).apply(&mut kernel).unwrap();
+        for filter in 0..4 {
+            let squares: f32 = kernel.data().iter().skip(filter).step_by(4).map(|w| w * w).sum();
+            assert!((squares - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn names_and_mistakes() {
+        assert_eq!(Shared::<dyn Constraint>::from("max_norm").class_name(), "MaxNorm");
+        assert_eq!(Shared::<dyn Constraint>::from("min_max_norm").class_name(), "MinMaxNorm");
+        assert!(Shared::<dyn Constraint>::from("max_nrm").check().unwrap_err().to_string().contains("'max_norm'"));
+        let error = MaxNorm::new(1.0).axis(2).apply(&mut Tensor::zeros([2, 3])).unwrap_err().to_string();
+        assert!(error.contains("[2, 3]") && error.contains("axis 2"), "{error}");
+        assert!(UnitNorm::new().axis(-1).apply(&mut Tensor::zeros([])).is_err());
+        assert!(MaxNorm::new(-1.0).check().is_err());
+        assert!(MinMaxNorm::new(2.0, 1.0).check().unwrap_err().to_string().contains("min_value is 2"));
+        assert!(MinMaxNorm::new(0.0, 1.0).rate(1.5).check().is_err());
     }
 }

@@ -627,4 +627,148 @@ mod tests {
         assert!(back.other.is_none());
         assert!(serde_json::from_str::<Holder>(r#"{"init": "once"}"#).is_err());
     }
+
+    fn values(initializer: &dyn Initializer, shape: &[usize]) -> Vec<f32> {
+        initializer.initialize(shape, &mut stream(7, 0, 0, 0)).unwrap().into_vec()
+    }
+
+    /// Mean, standard deviation and largest size of many values.
+    fn statistics(values: &[f32]) -> (f64, f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+        (mean, variance.sqrt(), values.iter().map(|&v| f64::from(v).abs()).fold(0.0, f64::max))
+    }
+
+    #[track_caller]
+    fn close(value: f64, expected: f64, tolerance: f64) {
+        assert!((value - expected).abs() < tolerance, "{value} is not {expected}");
+    }
+
+    #[test]
+    fn constants() {
+        assert_eq!(values(&Constant::new(0.3), &[2]), [0.3, 0.3]);
+        assert_eq!(values(&Identity::new(2.0), &[2, 3]), [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
+        assert_eq!(values(&Identity::default(), &[3, 2]), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert!(Identity::default().initialize(&[2], &mut stream(0, 0, 0, 0)).is_err());
+    }
+
+    #[test]
+    fn normal_and_uniform_statistics() {
+        let n = 200_000;
+        let (mean, sd, _) = statistics(&values(&RandomNormal::new(1.0, 0.5), &[n]));
+        close(mean, 1.0, 0.005);
+        close(sd, 0.5, 0.005);
+        // A normal distribution that is cut at two standard deviations has 0.8796 of its deviation.
+        let (mean, sd, largest) = statistics(&values(&TruncatedNormal::new(0.0, 0.5), &[n]));
+        close(mean, 0.0, 0.005);
+        close(sd, 0.5 * 0.8796, 0.003);
+        assert!(largest < 1.0 && largest > 0.99);
+        let (mean, sd, largest) = statistics(&values(&RandomUniform::new(-0.2, 0.2), &[n]));
+        close(mean, 0.0, 0.002);
+        close(sd, 0.4 / 12f64.sqrt(), 0.001);
+        assert!(largest <= f64::from(0.2f32) && largest > 0.199);
+        assert_eq!(values(&RandomUniform::new(0.5, 0.5), &[2]), [0.5, 0.5]);
+        assert_eq!(values(&RandomNormal::new(0.5, 0.0), &[2]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn scaled_variances_follow_the_fans() {
+        assert_eq!(fans(&[]), (1.0, 1.0));
+        assert_eq!(fans(&[5]), (5.0, 5.0));
+        assert_eq!(fans(&[3, 4]), (3.0, 4.0));
+        assert_eq!(fans(&[5, 3, 16, 32]), (240.0, 480.0));
+        let (dense, conv): (&[usize], &[usize]) = (&[300, 500], &[5, 3, 40, 100]);
+        let check = |initializer: &dyn Initializer, shape: &[usize], variance: f64, uniform: bool| {
+            let (mean, sd, largest) = statistics(&values(initializer, shape));
+            close(mean, 0.0, 0.02 * variance.sqrt());
+            close(sd / variance.sqrt(), 1.0, 0.01);
+            let limit = if uniform { (3.0 * variance).sqrt() } else { 2.0 * variance.sqrt() / 0.879_625_661 };
+            assert!(largest <= limit * 1.000_001 && largest > 0.99 * limit, "{largest} {limit}");
+        };
+        check(&GlorotUniform::new(), dense, 1.0 / 400.0, true);
+        check(&GlorotNormal::new(), conv, 1.0 / 1050.0, false);
+        check(&HeUniform::new(), conv, 2.0 / 600.0, true);
+        check(&HeNormal::new(), dense, 2.0 / 300.0, false);
+        check(&LecunUniform::new(), dense, 1.0 / 300.0, true);
+        check(&LecunNormal::new(), conv, 1.0 / 600.0, false);
+        let scaling = |mode, distribution| VarianceScaling::new(3.0, mode, distribution);
+        check(&scaling(FanMode::FanOut, ScaledDistribution::Uniform), dense, 3.0 / 500.0, true);
+        check(&scaling(FanMode::FanIn, ScaledDistribution::Uniform).axes([1], [0]), dense, 3.0 / 500.0, true);
+        let (_, sd, largest) =
+            statistics(&values(&scaling(FanMode::FanIn, ScaledDistribution::UntruncatedNormal), dense));
+        close(sd, 0.1, 0.001);
+        assert!(largest > 0.35, "not cut");
+    }
+
+    #[test]
+    fn orthogonal_weights_are_orthogonal() {
+        for shape in [&[20, 12][..], &[12, 20], &[16, 16], &[3, 3, 2, 8], &[2, 40], &[1, 5]] {
+            let columns = *shape.last().unwrap();
+            let rows = shape.iter().product::<usize>() / columns;
+            let w = values(&Orthogonal::new(1.5), shape);
+            let (count, len, stride, step) =
+                if rows >= columns { (columns, rows, 1, columns) } else { (rows, columns, columns, 1) };
+            for i in 0..count {
+                for j in 0..=i {
+                    let dot: f64 = (0..len)
+                        .map(|k| f64::from(w[i * stride + k * step]) * f64::from(w[j * stride + k * step]))
+                        .sum();
+                    close(dot, if i == j { 2.25 } else { 0.0 }, 1e-5);
+                }
+            }
+        }
+        // The sign of R's diagonal is positive, so the first vector is the first random one, scaled.
+        let drawn = values(&RandomNormal::new(0.0, 1.0), &[1, 5]);
+        let norm = drawn.iter().map(|v| v * v).sum::<f32>().sqrt();
+        for (w, v) in values(&Orthogonal::default(), &[1, 5]).iter().zip(&drawn) {
+            close((*w).into(), (v / norm).into(), 1e-6);
+        }
+        assert!(Orthogonal::default().initialize(&[5], &mut stream(0, 0, 0, 0)).is_err());
+    }
+
+    #[test]
+    fn seeds_decide_over_the_given_stream() {
+        let draw =
+            |initializer: &dyn Initializer, seed| initializer.initialize(&[4, 4], &mut stream(seed, 0, 0, 0)).unwrap();
+        for class in <Shared<dyn Initializer> as config::Family>::classes() {
+            let make = |config: serde_json::Value| match config {
+                serde_json::Value::Object(config) => (class.from_config)(config).unwrap(),
+                _ => unreachable!(),
+            };
+            let free = make(serde_json::json!({}));
+            assert_eq!(draw(&*free, 1), draw(&*free, 1));
+            if free.config().unwrap().contains_key("seed") {
+                assert_ne!(draw(&*free, 1), draw(&*free, 2), "{}", class.class_name);
+                let fixed = make(serde_json::json!({"seed": 5}));
+                assert_eq!(draw(&*fixed, 1), draw(&*fixed, 2));
+                assert_ne!(draw(&*fixed, 1), draw(&*make(serde_json::json!({"seed": -5})), 1));
+                let generator = serde_json::json!({"seed": {"class_name": "SeedGenerator", "config": {"seed": 5}}});
+                assert_eq!(draw(&*make(generator), 1), draw(&*fixed, 1));
+            }
+        }
+    }
+
+    #[test]
+    fn golden_first_values_do_not_move() {
+        // A change here changes every seeded model: it would be a breaking change.
+        assert_eq!(values(&GlorotUniform::new().seed(1), &[2, 2]), [0.7407373, -0.30088633, 0.36584532, 0.2606169]);
+        assert_eq!(values(&HeNormal::new().seed(1), &[2, 2]), [-0.68683773, 0.26516226, -1.4923204, 1.0974147]);
+        assert_eq!(values(&Orthogonal::default().seed(1), &[2, 2]), [-0.93289256, 0.36015478, 0.36015478, 0.93289256]);
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        let error = |initializer: Shared<dyn Initializer>| initializer.check().unwrap_err().to_string();
+        assert!(error(RandomNormal::new(0.0, -1.0).into()).contains("stddev is -1"));
+        assert!(error(RandomUniform::new(1.0, 0.0).into()).contains("minval is 1"));
+        let scaling = VarianceScaling { scale: 0.0, ..VarianceScaling::default() };
+        assert!(error(scaling.into()).contains("scale is 0"));
+        let beyond = VarianceScaling::default().axes([2], [0]);
+        assert!(beyond.initialize(&[3, 3], &mut stream(0, 0, 0, 0)).is_err());
+        let mode = r#"{"class_name": "VarianceScaling", "config": {"mode": "fan_up"}}"#;
+        assert!(serde_json::from_str::<Shared<dyn Initializer>>(mode).unwrap_err().to_string().contains("fan_avg"));
+        let normal = r#"{"class_name": "VarianceScaling", "config": {"distribution": "normal"}}"#;
+        assert!(serde_json::from_str::<Shared<dyn Initializer>>(normal).is_ok());
+    }
 }

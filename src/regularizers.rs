@@ -307,3 +307,66 @@ fn units<I: Iterator<Item = usize>>(weight: &Tensor, n: usize, at: impl Fn(usize
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight() -> Tensor {
+        Tensor::new([2, 3], vec![0.5, -1.0, 0.25, 2.0, 0.0, -0.75]).unwrap()
+    }
+
+    /// Compares with Keras 3.15.1.
+    #[track_caller]
+    fn golden(regularizer: impl Into<Shared<dyn Regularizer>>, loss: f64, gradient: [f32; 6]) {
+        let regularizer = regularizer.into();
+        assert!((regularizer.loss(&weight()) - loss).abs() < 1e-6, "{}", regularizer.loss(&weight()));
+        let mut twice = [1.0; 6];
+        regularizer.add_gradient(&weight(), 2.0, &mut twice);
+        for (value, golden) in twice.iter().zip(gradient) {
+            assert!((value - (1.0 + 2.0 * golden)).abs() < 1e-6, "{twice:?}");
+        }
+        regularizer.check().unwrap();
+        let text = serde_json::to_string(&regularizer).unwrap();
+        let back: Shared<dyn Regularizer> = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.loss(&weight()), regularizer.loss(&weight()), "{text}");
+    }
+
+    #[test]
+    fn losses_and_gradients_are_those_of_keras() {
+        golden(L1::new(0.1), 0.45, [0.1, -0.1, 0.1, 0.1, 0.0, -0.1]);
+        golden(L2::new(0.1), 0.5875, [0.1, -0.2, 0.05, 0.4, 0.0, -0.15]);
+        golden(L1L2::new(0.1, 0.2), 1.625, [0.3, -0.5, 0.2, 0.9, 0.0, -0.4]);
+        golden(
+            OrthogonalRegularizer::new(0.3),
+            0.09960784,
+            [0.2072427, 0.07589169, -0.110918626, 0.017633423, -0.12259427, 0.04702246],
+        );
+        golden(
+            OrthogonalRegularizer::new(0.3).mode(OrthogonalMode::Columns),
+            0.14024249,
+            [0.020389035, 0.0, 0.049416933, -0.0050972626, -0.0021459297, 0.016472325],
+        );
+    }
+
+    #[test]
+    fn one_vector_is_orthogonal_already() {
+        let one = Tensor::full([1, 4], 1.0);
+        assert_eq!(OrthogonalRegularizer::new(1.0).loss(&one), 0.0);
+        let mut gradient = [0.0; 4];
+        OrthogonalRegularizer::new(1.0).add_gradient(&one, 1.0, &mut gradient);
+        assert_eq!(gradient, [0.0; 4]);
+        assert_eq!(OrthogonalRegularizer::new(1.0).loss(&Tensor::default()), 0.0);
+    }
+
+    #[test]
+    fn names_and_mistakes() {
+        let loss = |name: &str| Shared::<dyn Regularizer>::from(name).loss(&weight());
+        assert_eq!(loss("l1"), L1::new(0.01).loss(&weight()));
+        assert_eq!(loss("l2"), L2::new(0.01).loss(&weight()));
+        assert_eq!(loss("l1_l2"), 0.0);
+        assert!(Shared::<dyn Regularizer>::from("l3").check().unwrap_err().to_string().contains("'l2'"));
+        assert!(L2::new(-1.0).check().unwrap_err().to_string().contains("l2 is -1"));
+        assert!(L1L2::new(0.0, f64::INFINITY).check().is_err());
+    }
+}

@@ -436,3 +436,151 @@ impl Schedule for CosineDecayRestarts {
         self.initial_learning_rate * ((1.0 - self.alpha) * height + self.alpha)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compares the rates at some steps with Keras 3.15.1, also after a trip through the config.
+    #[track_caller]
+    fn golden(schedule: impl Into<Shared<dyn Schedule>>, expected: [f64; 11]) {
+        let schedule = schedule.into();
+        schedule.check().unwrap();
+        let text = serde_json::to_string(&schedule).unwrap();
+        let back: Shared<dyn Schedule> = serde_json::from_str(&text).unwrap();
+        for (step, expected) in [0, 1, 2, 3, 4, 5, 6, 7, 9, 13, 21].into_iter().zip(expected) {
+            let rate = schedule.rate(step);
+            assert!((rate - expected).abs() < 1e-7, "{text}: {rate} is not {expected} at step {step}");
+            assert_eq!(back.rate(step), rate);
+        }
+    }
+
+    #[test]
+    fn rates_are_those_of_keras() {
+        golden(
+            ExponentialDecay::new(0.2, 3, 0.5),
+            [0.2, 0.1587401, 0.1259921, 0.1, 0.07937005, 0.06299605, 0.05, 0.03968503, 0.025, 0.0099212555, 0.0015625],
+        );
+        golden(
+            ExponentialDecay::new(0.2, 3, 0.5).staircase(true),
+            [0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.0125, 0.0015625],
+        );
+        golden(
+            PiecewiseConstantDecay::new([2, 5], [0.2, 0.1, 0.02]),
+            [0.2, 0.2, 0.2, 0.1, 0.1, 0.1, 0.02, 0.02, 0.02, 0.02, 0.02],
+        );
+        golden(
+            PolynomialDecay::new(0.2, 6).end_learning_rate(0.01).power(2.0),
+            [0.2, 0.14194444, 0.09444443, 0.057499997, 0.031111108, 0.015277779, 0.01, 0.01, 0.01, 0.01, 0.01],
+        );
+        golden(
+            PolynomialDecay::new(0.2, 4).end_learning_rate(0.01).cycle(true),
+            [
+                0.2,
+                0.1525,
+                0.105,
+                0.057499997,
+                0.01,
+                0.08125,
+                0.057499997,
+                0.033749998,
+                0.057499997,
+                0.045625,
+                0.033749998,
+            ],
+        );
+        golden(
+            InverseTimeDecay::new(0.2, 2, 0.5),
+            [0.2, 0.16, 0.13333334, 0.114285715, 0.1, 0.08888889, 0.08, 0.07272727, 0.06153846, 0.047058824, 0.032],
+        );
+        golden(
+            InverseTimeDecay::new(0.2, 2, 0.5).staircase(true),
+            [0.2, 0.2, 0.13333334, 0.13333334, 0.1, 0.1, 0.08, 0.08, 0.06666667, 0.05, 0.033333335],
+        );
+        golden(
+            CosineDecay::new(0.2, 6).alpha(0.1),
+            [
+                0.2,
+                0.1879423,
+                0.155,
+                0.10999999,
+                0.06499999,
+                0.032057714,
+                0.020000001,
+                0.020000001,
+                0.020000001,
+                0.020000001,
+                0.020000001,
+            ],
+        );
+        golden(
+            CosineDecay::new(0.0, 6).alpha(0.1).warmup(0.3, 3),
+            [
+                0.0,
+                0.10000001,
+                0.20000002,
+                0.3,
+                0.28191346,
+                0.2325,
+                0.16499999,
+                0.09749999,
+                0.030000001,
+                0.030000001,
+                0.030000001,
+            ],
+        );
+        golden(
+            CosineDecayRestarts::new(0.2, 3).m_mul(0.5).alpha(0.1),
+            [0.2, 0.155, 0.06499999, 0.11000001, 0.103971146, 0.0875, 0.065, 0.042500008, 0.065, 0.053749997, 0.0425],
+        );
+        golden(
+            CosineDecayRestarts::new(0.2, 3).t_mul(1.0).m_mul(0.8),
+            [
+                0.2,
+                0.15,
+                0.049999993,
+                0.16000001,
+                0.12,
+                0.04000001,
+                0.128,
+                0.09600002,
+                0.102400005,
+                0.061439987,
+                0.041943043,
+            ],
+        );
+    }
+
+    #[test]
+    fn waves_restart_on_time_at_any_length() {
+        for t_mul in [1.1, 1.5, 2.0, 3.0] {
+            let schedule = CosineDecayRestarts::new(1.0, 1000).t_mul(t_mul);
+            assert_eq!(schedule.rate(1000), 1.0, "t_mul {t_mul}");
+            assert!(schedule.rate(999) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn files_of_keras_are_read() {
+        let text = r#"{"module": "keras.optimizers.schedules", "class_name": "CosineDecay", "config":
+            {"initial_learning_rate": 0.2, "decay_steps": 6, "alpha": 0.1, "name": "CosineDecay",
+            "warmup_target": null, "warmup_steps": 0}, "registered_name": null}"#;
+        let schedule: Shared<dyn Schedule> = serde_json::from_str(text).unwrap();
+        assert!((schedule.rate(3) - 0.11).abs() < 1e-12);
+        let error = serde_json::from_str::<Shared<dyn Schedule>>(r#"{"class_name": "CosineDecay", "config": {}}"#);
+        assert!(error.unwrap_err().to_string().contains("initial_learning_rate"));
+    }
+
+    #[test]
+    fn wrong_arguments_are_named() {
+        let error = |schedule: Shared<dyn Schedule>| schedule.check().unwrap_err().to_string();
+        assert!(error(ExponentialDecay::new(-0.1, 3, 0.5).into()).contains("initial_learning_rate is -0.1"));
+        assert!(error(InverseTimeDecay::new(0.1, 0, 0.5).into()).contains("decay_steps is 0"));
+        assert!(error(CosineDecayRestarts::new(0.1, 0).into()).contains("first_decay_steps is 0"));
+        assert!(error(CosineDecayRestarts::new(0.1, 3).t_mul(0.5).into()).contains("t_mul is 0.5"));
+        assert!(error(PiecewiseConstantDecay::new([1, 2], [0.1]).into()).contains("2 boundaries and 1 values"));
+        assert!(error(PiecewiseConstantDecay::new([2, 1], [0.1, 0.2, 0.3]).into()).contains("must rise"));
+        assert!(error(PolynomialDecay::new(0.1, 3).power(-1.0).into()).contains("power is -1"));
+        assert!(error("CosineDecya".into()).contains("CosineDecay"));
+    }
+}

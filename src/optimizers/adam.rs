@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Adam: steps along the mean gradient, divided by the root of its mean square
@@ -66,21 +65,30 @@ macro_rules! impl_adam {
             fn check(&self) -> Result<()> {
                 check_moments(self.beta_1, self.beta_2, self.epsilon)
             }
+            fn elementwise(&self) -> bool {
+                true
+            }
             fn options(&self) -> &Options {
                 &self.options
             }
             fn slots(&self, shape: &[usize]) -> Vec<Slot> {
                 moments(shape, self.amsgrad)
             }
-            fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+            fn update(
+                &self,
+                step: &Step,
+                weight: &mut [f32],
+                gradient: &[f32],
+                state: &mut [&mut [f32]],
+            ) -> Result<()> {
                 let rate =
                     step.learning_rate * (1.0 - step.power(self.beta_2)).sqrt() / (1.0 - step.power(self.beta_1));
                 let (fresh_1, fresh_2) = ((1.0 - self.beta_1) as f32, (1.0 - self.beta_2) as f32);
                 let epsilon = self.epsilon as f32;
-                let weights = weight.data_mut().iter_mut().zip(gradient);
+                let weights = weight.iter_mut().zip(gradient);
                 if self.amsgrad {
                     let [m, v, largest] = slots(state)?;
-                    let state = m.data_mut().iter_mut().zip(v.data_mut()).zip(largest.data_mut());
+                    let state = m.iter_mut().zip(v.iter_mut()).zip(largest.iter_mut());
                     weights.zip(state).for_each(|((w, g), ((m, v), largest))| {
                         *m += (g - *m) * fresh_1;
                         *v += (g * g - *v) * fresh_2;
@@ -89,7 +97,7 @@ macro_rules! impl_adam {
                     });
                 } else {
                     let [m, v] = slots(state)?;
-                    let state = m.data_mut().iter_mut().zip(v.data_mut());
+                    let state = m.iter_mut().zip(v.iter_mut());
                     weights.zip(state).for_each(|((w, g), (m, v))| {
                         *m += (g - *m) * fresh_1;
                         *v += (g * g - *v) * fresh_2;

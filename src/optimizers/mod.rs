@@ -18,19 +18,36 @@
 //! # Ok::<(), cornu::Error>(())
 //! ```
 
+mod adadelta;
+mod adafactor;
+mod adagrad;
 mod adam;
+mod adamax;
+mod ftrl;
+mod lamb;
+mod lion;
+mod nadam;
 mod options;
+mod rmsprop;
 mod sgd;
 mod state;
 
+pub use adadelta::Adadelta;
+pub use adafactor::Adafactor;
+pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
+pub use ftrl::Ftrl;
+pub use lamb::Lamb;
+pub use lion::Lion;
+pub use nadam::Nadam;
 pub use options::{LearningRate, Options};
+pub use rmsprop::RMSprop;
 pub use sgd::{SGD, Sgd};
 pub use state::{OptimizerState, Update};
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::Result;
-use crate::tensor::Tensor;
 use std::fmt::Debug;
 
 /// The rule by which weights follow their gradients.
@@ -38,7 +55,7 @@ use std::fmt::Debug;
 /// An optimizer of one's own:
 ///
 /// ```
-/// use cornu::{Result, Tensor, optimizers::{Optimizer, Options, Step}};
+/// use cornu::{Result, optimizers::{Optimizer, Options, Step}};
 ///
 /// /// Moves each weight by the learning rate, whatever the size of its gradient.
 /// #[derive(Debug)]
@@ -46,8 +63,8 @@ use std::fmt::Debug;
 ///
 /// impl Optimizer for SignSgd {
 ///     fn options(&self) -> &Options { &self.options }
-///     fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], _: &mut [Tensor]) -> Result<()> {
-///         for (w, g) in weight.data_mut().iter_mut().zip(gradient) {
+///     fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], _: &mut [&mut [f32]]) -> Result<()> {
+///         for (w, g) in weight.iter_mut().zip(gradient) {
 ///             *w -= step.learning_rate * g.signum();
 ///         }
 ///         Ok(())
@@ -98,11 +115,18 @@ pub trait Optimizer: Debug + Send + Sync {
         last
     }
 
-    /// Moves one weight by one step. `slots` are those that [`slots`](Self::slots) asked for.
+    /// Whether each value moves by itself, so that a large weight may be updated in pieces on several
+    /// threads. It needs slots of the weight's own shape. Default false.
+    fn elementwise(&self) -> bool {
+        false
+    }
+
+    /// Moves one weight (or a piece of it) by one step. `slots` are those that
+    /// [`slots`](Self::slots) asked for.
     ///
     /// # Errors
     /// When it cannot serve this weight.
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], slots: &mut [Tensor]) -> Result<()>;
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], slots: &mut [&mut [f32]]) -> Result<()>;
 }
 
 /// What an update knows besides its weight.
@@ -114,6 +138,8 @@ pub struct Step<'a> {
     pub t: u64,
     /// The weight's path.
     pub path: &'a str,
+    /// The shape of the whole weight.
+    pub shape: &'a [usize],
     /// The number that the optimizer keeps for all weights together (1 if it keeps none).
     pub shared: f32,
 }
@@ -165,8 +191,17 @@ impl Slot {
 
 family! { Shared<dyn Optimizer>, "optimizer", "keras.optimizers";
     SGD = "sgd";
+    RMSprop = "rmsprop" | "RMSProp";
     Adam = "adam";
     AdamW = "adamw";
+    Nadam = "nadam";
+    Adamax = "adamax";
+    Adagrad = "adagrad";
+    Adadelta = "adadelta";
+    Adafactor = "adafactor";
+    Ftrl = "ftrl";
+    Lion = "lion";
+    Lamb = "lamb";
 }
 
 impl Optimizer for Unknown {
@@ -177,15 +212,14 @@ impl Optimizer for Unknown {
         static OPTIONS: Options = Options::constant(0.001);
         &OPTIONS
     }
-    fn update(&self, _: &Step, _: &mut Tensor, _: &[f32], _: &mut [Tensor]) -> Result<()> {
+    fn update(&self, _: &Step, _: &mut [f32], _: &[f32], _: &mut [&mut [f32]]) -> Result<()> {
         Err(self.error())
     }
 }
 
 /// The slots that an optimizer asked for, by position.
-fn slots<const N: usize>(slots: &mut [Tensor]) -> Result<[&mut Tensor; N]> {
+fn slots<'a, 'b, const N: usize>(slots: &'a mut [&'b mut [f32]]) -> Result<&'a mut [&'b mut [f32]; N]> {
     let found = slots.len();
-    let slots: Vec<&mut Tensor> = slots.iter_mut().collect();
     slots.try_into().map_err(|_| {
         crate::Error::State(format!("the optimizer's state has {found} slots for a weight that needs {N}"))
     })

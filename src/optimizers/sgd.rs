@@ -3,7 +3,6 @@
 use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::tensor::Tensor;
 
 optimizer! {
     /// Gradient descent: `v = momentum * v - learning_rate * g; w = w + v`, and with Nesterov's
@@ -36,21 +35,24 @@ impl Optimizer for Sgd {
     fn check(&self) -> Result<()> {
         check_fraction("momentum", self.momentum)
     }
+    fn elementwise(&self) -> bool {
+        true
+    }
     fn options(&self) -> &Options {
         &self.options
     }
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         if self.momentum == 0.0 { Vec::new() } else { vec![Slot::zeros("momentum", shape)] }
     }
-    fn update(&self, step: &Step, weight: &mut Tensor, gradient: &[f32], state: &mut [Tensor]) -> Result<()> {
+    fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, momentum) = (step.learning_rate, self.momentum as f32);
-        let weights = weight.data_mut().iter_mut().zip(gradient);
+        let weights = weight.iter_mut().zip(gradient);
         if self.momentum == 0.0 {
             weights.for_each(|(w, g)| *w -= g * rate);
             return Ok(());
         }
         let [velocity] = slots(state)?;
-        let weights = weights.zip(velocity.data_mut());
+        let weights = weights.zip(velocity.iter_mut());
         if self.nesterov {
             weights.for_each(|((w, g), v)| {
                 *v = *v * momentum - g * rate;

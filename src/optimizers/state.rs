@@ -6,6 +6,7 @@ use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
 use crate::runtime::threads;
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
 
 /// One weight to be moved by [`OptimizerState::apply`].
 #[derive(Debug)]
@@ -47,14 +48,6 @@ struct WeightState {
     accumulator: Option<Tensor>,
     declared: Vec<Slot>,
     slots: Vec<Tensor>,
-}
-
-/// A weight with its state, on its way through a step.
-struct Work<'s, 'u> {
-    update: &'s mut Update<'u>,
-    state: &'s mut WeightState,
-    squares: f64,
-    result: Result<()>,
 }
 
 impl OptimizerState {
@@ -167,28 +160,38 @@ impl OptimizerState {
             shared: shared.map_or(1.0, |(_, value)| value),
         };
 
-        let mut work = pair(&mut self.weights, updates)?;
+        let mut pieces = pieces(&mut self.weights, updates, optimizer.elementwise())?;
         self.shared = shared;
-        match positive(options.global_clipnorm).filter(|_| moves) {
+        let (clip, clip_all) = (positive(options.clipnorm), positive(options.global_clipnorm));
+        match clip_all.or(clip).filter(|_| moves) {
             Some(limit) => {
-                threads::for_each(&mut work, |_, work| {
-                    step.gather(work);
-                    work.squares = squares(work.update.gradient);
+                threads::for_each(&mut pieces, |_, piece| {
+                    step.gather(piece);
+                    piece.squares = squares(piece.gradient);
                 });
-                // In the order of the weights, so that the sum is the same on any number of threads.
-                let norm = work.iter().map(|work| work.squares).sum::<f64>().sqrt();
-                threads::for_each(&mut work, |_, work| {
-                    shorten(work.update.gradient, norm, limit);
-                    work.result = step.finish(work);
-                });
+                // Folded in the order of the weights: the sum is the same on any number of threads.
+                let together = |a: &Piece, b: &Piece| clip_all.is_some() || a.path == b.path;
+                for group in pieces.chunk_by_mut(together) {
+                    let norm = group.iter().map(|piece| piece.squares).sum::<f64>().sqrt();
+                    group.iter_mut().for_each(|piece| piece.scale = shortening(norm, limit));
+                }
+                threads::for_each(&mut pieces, |_, piece| piece.result = step.finish(piece));
             }
-            None => threads::for_each(&mut work, |_, work| {
-                step.gather(work);
-                work.result = step.finish(work);
+            None => threads::for_each(&mut pieces, |_, piece| {
+                step.gather(piece);
+                piece.result = step.finish(piece);
             }),
         }
         self.iterations += 1;
-        work.into_iter().try_for_each(|work| work.result.at(|| format!("weight '{}'", work.update.path)))
+        for piece in pieces {
+            piece.result.at(|| format!("weight '{}'", piece.path))?;
+        }
+        for update in updates {
+            if let Some(constraint) = update.constraint {
+                constraint.apply(update.value).at(|| format!("weight '{}'", update.path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the averages in the weights' place if the optimizer keeps averages (`use_ema`): what
@@ -309,10 +312,47 @@ fn scalar(tensor: Option<Tensor>) -> Option<f32> {
     tensor?.data().first().copied()
 }
 
-/// Finds each update's state; they come in the same order, so one walk along both is enough.
-fn pair<'s, 'u>(weights: &'s mut [WeightState], updates: &'s mut [Update<'u>]) -> Result<Vec<Work<'s, 'u>>> {
+/// The most values that one thread takes at once: together with their slots they fit its cache.
+const PIECE: usize = 1 << 15;
+
+/// A weight with its state, or a part of it, on its way through a step.
+struct Piece<'a> {
+    path: &'a str,
+    shape: &'a [usize],
+    decay: Option<f32>,
+    value: &'a mut [f32],
+    gradient: &'a mut [f32],
+    accumulator: Option<&'a mut [f32]>,
+    average: Option<&'a mut [f32]>,
+    slots: SmallVec<[&'a mut [f32]; 3]>,
+    squares: f64,
+    scale: f32,
+    result: Result<()>,
+}
+
+impl Piece<'_> {
+    /// Cuts the first `n` values off.
+    fn cut(&mut self, n: usize) -> Self {
+        fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
+            values.split_off_mut(..n).unwrap_or_default()
+        }
+        Piece {
+            value: cut(&mut self.value, n),
+            gradient: cut(&mut self.gradient, n),
+            accumulator: self.accumulator.as_mut().map(|values| cut(values, n)),
+            average: self.average.as_mut().map(|values| cut(values, n)),
+            slots: self.slots.iter_mut().map(|values| cut(values, n)).collect(),
+            result: Ok(()),
+            ..*self
+        }
+    }
+}
+
+/// The updates with their states, in pieces if that changes nothing.
+fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut: bool) -> Result<Vec<Piece<'a>>> {
+    // Both come in the same order, so one walk along both finds each update's state.
     let mut states = weights.iter_mut();
-    let mut work = Vec::with_capacity(updates.len());
+    let mut pieces = Vec::with_capacity(updates.len());
     for update in updates {
         let Some(state) = states.find(|state| state.path == update.path) else {
             return Err(Error::State(format!(
@@ -330,9 +370,26 @@ fn pair<'s, 'u>(weights: &'s mut [WeightState], updates: &'s mut [Update<'u>]) -
             update.gradient.len(),
             state.shape
         );
-        work.push(Work { update, state, squares: 0.0, result: Ok(()) });
+        let mut rest = Piece {
+            path: update.path,
+            shape: &state.shape,
+            decay: state.decay,
+            value: update.value.data_mut(),
+            gradient: update.gradient,
+            accumulator: state.accumulator.as_mut().map(Tensor::data_mut),
+            average: state.average.as_mut().map(Tensor::data_mut),
+            slots: state.slots.iter_mut().map(Tensor::data_mut).collect(),
+            squares: 0.0,
+            scale: 1.0,
+            result: Ok(()),
+        };
+        let cut = cut && rest.slots.iter().all(|slot| slot.len() == rest.value.len());
+        while cut && rest.value.len() > PIECE {
+            pieces.push(rest.cut(PIECE));
+        }
+        pieces.push(rest);
     }
-    Ok(work)
+    Ok(pieces)
 }
 
 /// What is the same for all weights in one step.
@@ -349,15 +406,15 @@ struct SharedStep<'a> {
 
 impl SharedStep<'_> {
     /// Turns the gradient of this batch into that of the update.
-    fn gather(&self, work: &mut Work<'_, '_>) {
-        let gradient = &mut *work.update.gradient;
+    fn gather(&self, piece: &mut Piece<'_>) {
+        let gradient = &mut *piece.gradient;
         if let Some(scale) = self.options.loss_scale_factor {
             gradient.iter_mut().for_each(|g| *g /= scale as f32);
         }
-        let (Some(sum), Some(steps)) = (&mut work.state.accumulator, self.options.gradient_accumulation_steps) else {
+        let (Some(sum), Some(steps)) = (&mut piece.accumulator, self.options.gradient_accumulation_steps) else {
             return;
         };
-        let values = gradient.iter_mut().zip(sum.data_mut());
+        let values = gradient.iter_mut().zip(sum.iter_mut());
         if self.moves {
             values.for_each(|(g, sum)| {
                 *g = (*g + *sum) / steps as f32;
@@ -368,32 +425,31 @@ impl SharedStep<'_> {
         }
     }
 
-    /// All that follows once the gradient is known.
-    fn finish(&self, work: &mut Work<'_, '_>) -> Result<()> {
-        let Update { path, value, gradient, constraint } = &mut *work.update;
-        let state = &mut *work.state;
+    /// All that follows once the gradient is known, up to the constraint.
+    fn finish(&self, piece: &mut Piece<'_>) -> Result<()> {
+        let Piece { path, shape, value, gradient, slots, .. } = piece;
         if self.moves {
-            if let Some(limit) = positive(self.options.clipnorm) {
-                shorten(gradient, squares(gradient).sqrt(), limit);
+            if piece.scale != 1.0 {
+                gradient.iter_mut().for_each(|g| *g *= piece.scale);
             }
             if let Some(limit) = positive(self.options.clipvalue) {
                 gradient.iter_mut().for_each(|g| *g = g.clamp(-limit as f32, limit as f32));
             }
-            if let Some(decay) = state.decay {
-                value.data_mut().iter_mut().for_each(|w| *w -= *w * decay * self.learning_rate);
+            if let Some(decay) = piece.decay {
+                value.iter_mut().for_each(|w| *w -= *w * decay * self.learning_rate);
             }
-            let step = Step { learning_rate: self.learning_rate, t: self.done + 1, path, shared: self.shared };
-            self.optimizer.update(&step, value, gradient, &mut state.slots)?;
+            let step = Step { learning_rate: self.learning_rate, t: self.done + 1, path, shape, shared: self.shared };
+            self.optimizer.update(&step, value, gradient, slots)?;
         }
-        if let Some(average) = &mut state.average {
+        if let Some(average) = &mut piece.average {
             let kept = if self.done == 0 { 0.0 } else { self.options.ema_momentum as f32 };
-            let values = average.data_mut().iter_mut().zip(value.data());
+            let values = average.iter_mut().zip(value.iter());
             values.for_each(|(average, w)| *average = kept * *average + (1.0 - kept) * w);
             if self.options.ema_overwrite_frequency.is_some_and(|every| (self.done + 1).is_multiple_of(every)) {
-                value.data_mut().copy_from_slice(average.data());
+                value.copy_from_slice(average);
             }
         }
-        constraint.map_or(Ok(()), |constraint| constraint.apply(value))
+        Ok(())
     }
 }
 
@@ -415,11 +471,8 @@ fn squares(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
 }
 
-/// Scales a gradient so that `norm` becomes at most `limit`. A norm that is not finite spoils all of
-/// it, so that divergence shows.
-fn shorten(gradient: &mut [f32], norm: f64, limit: f64) {
-    let scale = if norm.is_finite() { (limit / norm.max(limit)) as f32 } else { f32::NAN };
-    if scale != 1.0 {
-        gradient.iter_mut().for_each(|g| *g *= scale);
-    }
+/// What a gradient of this norm is multiplied by, so that it becomes at most `limit`. A norm that is
+/// not finite spoils all of it, so that divergence shows.
+fn shortening(norm: f64, limit: f64) -> f32 {
+    if norm.is_finite() { (limit / norm.max(limit)) as f32 } else { f32::NAN }
 }

@@ -1,6 +1,7 @@
 //! Trajectories of real Keras (3.15.1, TensorFlow), and what surrounds a step.
 
 use super::*;
+use crate::Tensor;
 use crate::constraints::{Constraint, MaxNorm};
 use crate::schedules::{ExponentialDecay, PiecewiseConstantDecay};
 
@@ -120,6 +121,112 @@ fn adam() {
 }
 
 #[test]
+fn rmsprop() {
+    golden(
+        RMSprop::new(0.05),
+        [-0.59188634, 0.65811265, -0.15810882, -0.6581136, 0.9081136, 0.40810883],
+        [-0.74235034, 0.55552375, -0.07698711, -0.5291897, 0.86358994, 0.4943682],
+    );
+    golden(
+        RMSprop::new(0.05).rho(0.8).momentum(0.9).centered(true).epsilon(1e-3),
+        [-0.6259882, 0.6191828, -0.10564428, -0.6234662, 0.8734662, 0.3556443],
+        [-0.427214, 0.5945733, -0.2800334, -0.8072918, 1.3977633, 1.1660789],
+    );
+}
+
+#[test]
+fn adagrad() {
+    golden(
+        Adagrad::new(0.05),
+        [-0.70538557, 0.53100866, -0.018380359, -0.5422577, 0.7922577, 0.26838034],
+        [-0.74724203, 0.5001742, -0.0009847819, -0.50676924, 0.7805806, 0.29168373],
+    );
+}
+
+#[test]
+fn adadelta() {
+    golden(
+        Adadelta::new(1.0),
+        [-0.74858576, 0.5014142, -0.001414123, -0.5014142, 0.7514142, 0.25141412],
+        [-0.75074506, 0.50040287, -0.0006324101, -0.4998149, 0.75062805, 0.25221893],
+    );
+}
+
+#[test]
+fn adamax() {
+    golden(
+        Adamax::new(0.05),
+        [-0.70000005, 0.54999995, -0.049999952, -0.54999995, 0.79999995, 0.29999995],
+        [-0.6828089, 0.4987163, -0.043359645, -0.570246, 0.8499721, 0.35661075],
+    );
+}
+
+#[test]
+fn nadam() {
+    golden(
+        Nadam::new(0.05),
+        [-0.6968606, 0.5531394, -0.053139344, -0.5531394, 0.8031394, 0.30313933],
+        [-0.741739, 0.5105642, -0.028860219, -0.51498336, 0.8032392, 0.33991545],
+    );
+    golden(
+        Nadam::new(0.05).gradient_accumulation_steps(2),
+        [-0.75, 0.5, 0.0, -0.5, 0.75, 0.25],
+        [-0.7079208, 0.43194908, 0.018662639, -0.5017263, 0.8589861, 0.27167636],
+    );
+}
+
+#[test]
+fn ftrl() {
+    golden(
+        Ftrl::new(0.1),
+        [-0.3221716, 0.1697851, -0.03676073, -0.3172542, 0.43362358, 0.054265466],
+        [-0.4058846, 0.10811623, -0.0019695659, -0.24627721, 0.41026917, 0.10087224],
+    );
+    golden(
+        Ftrl::new(0.1)
+            .learning_rate_power(-0.7)
+            .l1_regularization_strength(0.1)
+            .l2_regularization_strength(0.2)
+            .l2_shrinkage_regularization_strength(0.05)
+            .beta(0.3),
+        [-0.23848541, 0.08121864, -0.0044573625, -0.21355161, 0.29592425, 0.009513578],
+        [-0.28831166, 0.033989023, 0.0, -0.15092878, 0.2651025, 0.041639984],
+    );
+}
+
+#[test]
+fn lion() {
+    golden(
+        Lion::new(0.02).weight_decay(0.1),
+        [-0.7285, 0.519, -0.02, -0.519, 0.7685, 0.26950002],
+        [-0.7596022, 0.47316188, -0.019721035, -0.5127635, 0.7592837, 0.26624262],
+    );
+}
+
+#[test]
+fn lamb() {
+    golden(
+        Lamb::new(0.02),
+        [-0.7396922, 0.5103078, -0.010307759, -0.5103078, 0.76118034, 0.26118034],
+        [-0.74512714, 0.45701063, -0.014541463, -0.5159678, 0.8135774, 0.31368062],
+    );
+}
+
+#[test]
+fn adafactor() {
+    golden(
+        Adafactor::new(0.05),
+        [-0.7186085, 0.51431674, -0.00820006, -0.53739804, 0.7779508, 0.27795085],
+        [-0.76500106, 0.49356306, 0.012555374, -0.5009098, 0.76934373, 0.2878684],
+    );
+    golden(
+        Adafactor::new(0.9).relative_step(false).clip_threshold(0.7),
+        [-0.35446674, 0.6803909, -0.10332075, -0.9712151, 1.1021807, 0.6021807],
+        [-0.6099473, 0.22522938, 0.1363208, -0.60399216, 1.0612957, 0.5937053],
+    );
+}
+
+#[test]
 fn decay_and_clipping() {
     golden(
         Sgd::new(0.1).weight_decay(0.05),
@@ -202,4 +309,250 @@ fn averages_come_before_constraints() {
     run.expect([-0.59999824, 0.4264312, 0.001410392, -0.42208567, 0.74300003, 0.2835]);
     run.finish();
     run.expect([-0.63178325, 0.435453, -0.008872564, -0.45128497, 0.79300004, 0.25349998]);
+}
+
+#[test]
+fn every_optimizer_goes_through_its_config() {
+    for class in <Shared<dyn Optimizer> as crate::config::Family>::classes() {
+        let optimizer: Shared<dyn Optimizer> = class.names[0].into();
+        OptimizerState::new(&*optimizer).unwrap();
+        assert_eq!(optimizer.class_name(), class.class_name);
+        let text = serde_json::to_string(&optimizer).unwrap();
+        let back: Shared<dyn Optimizer> = serde_json::from_str(&text).unwrap();
+        assert_eq!(text, serde_json::to_string(&back).unwrap());
+        assert!(text.contains(r#""module":"keras.optimizers""#), "{text}");
+    }
+}
+
+#[test]
+fn configs_are_flat_and_fall_back_to_each_optimizers_defaults() {
+    let config = Sgd::new(0.1).momentum(0.9).clipnorm(1.0).config().unwrap();
+    assert_eq!(config["learning_rate"], 0.1);
+    assert_eq!(config["clipnorm"], 1.0);
+    assert_eq!(config["momentum"], 0.9);
+    assert_eq!(config["weight_decay"], serde_json::Value::Null);
+
+    let rate = |text: &str| match serde_json::from_str::<Shared<dyn Optimizer>>(text).unwrap().options() {
+        Options { learning_rate: LearningRate::Constant(rate), weight_decay, .. } => (*rate, *weight_decay),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rate(r#"{"class_name": "SGD", "config": {"momentum": 0.5}}"#), (0.01, None));
+    assert_eq!(
+        rate(r#"{"class_name": "AdamW", "config": {"learning_rate": 1, "is_legacy": true}}"#),
+        (1.0, Some(0.004))
+    );
+
+    // As Keras writes it.
+    let text = r#"{"module": "keras.optimizers", "class_name": "SGD", "config": {"name": "sgd", "learning_rate":
+        {"module": "keras.optimizers.schedules", "class_name": "PiecewiseConstantDecay", "config": {"boundaries": [2, 5],
+        "values": [0.2, 0.1, 0.02], "name": "PiecewiseConstant"}, "registered_name": null}, "weight_decay": null,
+        "clipnorm": null, "global_clipnorm": null, "clipvalue": null, "use_ema": false, "ema_momentum": 0.99,
+        "ema_overwrite_frequency": null, "loss_scale_factor": null, "gradient_accumulation_steps": null,
+        "momentum": 0.0, "nesterov": false}, "registered_name": null}"#;
+    let optimizer: Shared<dyn Optimizer> = serde_json::from_str(text).unwrap();
+    let mut state = OptimizerState::new(&*optimizer).unwrap();
+    state.set_iterations(3);
+    assert_eq!(state.learning_rate(&*optimizer), 0.1);
+    assert!(serde_json::to_string(&optimizer).unwrap().contains("PiecewiseConstantDecay"));
+}
+
+#[test]
+fn variables_stand_in_keras_order() {
+    let names = |optimizer: Shared<dyn Optimizer>| {
+        let mut run = Run::new(optimizer);
+        run.step();
+        run.state.variables().into_iter().map(|(name, tensor)| (name, tensor.shape().to_vec())).collect::<Vec<_>>()
+    };
+    let expect = |names: Vec<(String, Vec<usize>)>, expected: &[(&str, &[usize])]| {
+        let names: Vec<_> = names.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        assert_eq!(names, expected);
+    };
+    let (kernel, bias): (&[usize], &[usize]) = (&[2, 2], &[2]);
+    expect(names(Sgd::new(0.1).into()), &[("learning_rate", &[])]);
+    expect(
+        names(Sgd::new(PiecewiseConstantDecay::new([2], [0.2, 0.1])).momentum(0.5).into()),
+        &[("dense_kernel_momentum", kernel), ("dense_bias_momentum", bias)],
+    );
+    expect(
+        names(Adam::new(0.1).amsgrad(true).use_ema(true).gradient_accumulation_steps(2).into()),
+        &[
+            ("learning_rate", &[]),
+            ("dense_kernel_average", kernel),
+            ("dense_bias_average", bias),
+            ("dense_kernel_gradient_accumulator", kernel),
+            ("dense_bias_gradient_accumulator", bias),
+            ("dense_kernel_momentum", kernel),
+            ("dense_kernel_velocity", kernel),
+            ("dense_bias_momentum", bias),
+            ("dense_bias_velocity", bias),
+            ("dense_kernel_velocity_hat", kernel),
+            ("dense_bias_velocity_hat", bias),
+        ],
+    );
+    expect(
+        names(RMSprop::new(0.1).momentum(0.5).centered(true).into()),
+        &[
+            ("learning_rate", &[]),
+            ("dense_kernel_velocity", kernel),
+            ("dense_bias_velocity", bias),
+            ("dense_kernel_momentum", kernel),
+            ("dense_bias_momentum", bias),
+            ("dense_kernel_average_gradient", kernel),
+            ("dense_bias_average_gradient", bias),
+        ],
+    );
+    assert_eq!(names(Nadam::new(0.1).into()).last().unwrap(), &("u_product".to_owned(), vec![]));
+    // Keras keeps two placeholders for each weight that is not factored.
+    let shapes: Vec<_> = names(Adafactor::new(0.1).into()).into_iter().map(|(_, shape)| shape).collect();
+    assert_eq!(shapes, [vec![], vec![2], vec![2], vec![2, 2], vec![], vec![], vec![2]]);
+}
+
+#[test]
+fn a_restored_state_goes_on_with_the_same_bits() {
+    for class in <Shared<dyn Optimizer> as crate::config::Family>::classes() {
+        let mut config = Options { use_ema: true, gradient_accumulation_steps: Some(2), ..Options::new(0.05) };
+        config.clipnorm = Some(0.5);
+        let optimizer = (class.from_config)(crate::config::of(&config).unwrap()).unwrap();
+        let mut run = Run::new(optimizer.clone());
+        (0..5).for_each(|_| run.step());
+        run.state.set_learning_rate(0.03).unwrap();
+
+        let mut other = Run { kernel: run.kernel.clone(), bias: run.bias.clone(), ..Run::new(optimizer) };
+        other.state.build(&*other.optimizer, [("dense/kernel", &[2, 2][..]), ("dense/bias", &[2])]);
+        other.state.set_iterations(run.state.iterations());
+        other.state.set_variables(run.state.variables().into_iter().map(|(_, tensor)| tensor)).unwrap();
+        for _ in 0..5 {
+            run.step();
+            other.step();
+        }
+        assert_eq!(run.values(), other.values(), "{}", class.class_name);
+        assert_eq!(run.state.variables(), other.state.variables());
+    }
+}
+
+#[test]
+fn foreign_states_are_refused() {
+    let mut run = Run::new(Adam::new(0.1));
+    run.step();
+    let before = run.state.variables();
+    let tensors = || before.iter().map(|(_, tensor)| tensor.clone());
+    assert!(run.state.set_variables(tensors().skip(1)).unwrap_err().to_string().contains("5 variables"));
+    let wrong = tensors().map(|tensor| if tensor.rank() == 2 { Tensor::zeros([3, 3]) } else { tensor });
+    let error = run.state.set_variables(wrong).unwrap_err().to_string();
+    assert!(error.contains("dense_kernel_momentum") && error.contains("[3, 3]"), "{error}");
+    assert_eq!(run.state.variables(), before);
+}
+
+#[test]
+fn large_weights_are_cut_without_a_trace() {
+    // Over three pieces, and with each way to clip; the halves of the work may lie on any thread.
+    const N: usize = 100_000;
+    let train = |optimizer: Shared<dyn Optimizer>, threads: usize| {
+        crate::runtime::threads::with_num_threads(threads, || {
+            let mut state = OptimizerState::new(&*optimizer).unwrap();
+            let mut large = Tensor::full([N], 0.5);
+            let mut small = Tensor::full([3], 0.5);
+            for step in 0..4 {
+                let mut g: Vec<f32> = (0..N).map(|i| ((i * 31 + step * 7) % 101) as f32 / 50.0 - 1.0).collect();
+                let mut h = vec![0.25; 3];
+                let updates = &mut [Update::new("a", &mut large, &mut g), Update::new("b", &mut small, &mut h)];
+                state.apply(&*optimizer, updates).unwrap();
+            }
+            (large, small, state)
+        })
+    };
+    for optimizer in [
+        Shared::from(Adam::new(0.01).clipnorm(1.0).use_ema(true)),
+        Shared::from(Sgd::new(0.01).momentum(0.9).global_clipnorm(1.0).gradient_accumulation_steps(2)),
+        Shared::from(Lamb::new(0.01).weight_decay(0.1)),
+    ] {
+        let (large, small, state) = train(optimizer.clone(), 1);
+        let (large_2, small_2, state_2) = train(optimizer.clone(), 3);
+        assert!(large == large_2 && small == small_2 && state.variables() == state_2.variables());
+    }
+    // Cut or not, each value of an elementwise optimizer moves alike.
+    let (large, ..) = train(Adam::new(0.01).into(), 2);
+    let mut state = OptimizerState::new(&Adam::new(0.01)).unwrap();
+    let mut last = Tensor::full([10], 0.5);
+    for step in 0..4 {
+        let mut g: Vec<f32> = (N - 10..N).map(|i| ((i * 31 + step * 7) % 101) as f32 / 50.0 - 1.0).collect();
+        state.apply(&Adam::new(0.01), &mut [Update::new("a", &mut last, &mut g)]).unwrap();
+    }
+    assert_eq!(last.data(), &large.data()[N - 10..]);
+}
+
+#[test]
+fn the_learning_rate_can_be_changed_unless_a_schedule_gives_it() {
+    let mut run = Run::new(Sgd::new(0.1));
+    run.state.set_learning_rate(0.0).unwrap();
+    let before = run.values();
+    run.step();
+    assert_eq!(run.values(), before);
+    assert!(run.state.set_learning_rate(-1.0).is_err());
+    let mut run = Run::new(Sgd::new(ExponentialDecay::new(0.1, 2, 0.5)));
+    assert!(run.state.set_learning_rate(0.1).unwrap_err().to_string().contains("schedule"));
+}
+
+#[test]
+fn averages_can_be_swapped_in_and_out() {
+    let mut run = Run::new(Sgd::new(0.1).use_ema(true).ema_momentum(0.8));
+    (0..3).for_each(|_| run.step());
+    let weights = run.values();
+    let mut averaged = Run { state: run.state.clone(), ..Run::new(Sgd::new(0.1)) };
+    averaged.finish();
+    run.state.swap_averages([("dense/kernel", &mut run.kernel), ("dense/bias", &mut run.bias)]);
+    assert_eq!(run.values(), averaged.values());
+    assert_ne!(run.values(), weights);
+    run.state.swap_averages([("dense/kernel", &mut run.kernel), ("dense/bias", &mut run.bias)]);
+    assert_eq!(run.values(), weights);
+}
+
+#[test]
+fn weights_may_be_left_out_but_not_be_new() {
+    let optimizer = Sgd::new(0.1);
+    let mut run = Run::new(optimizer.clone());
+    run.step();
+    let (kernel, bias) = (run.kernel.clone(), run.bias.clone());
+    run.state.apply(&optimizer, &mut [Update::new("dense/bias", &mut run.bias, &mut [1.0, 1.0])]).unwrap();
+    assert_eq!(run.kernel, kernel);
+    assert_eq!(run.bias.data()[0], bias.data()[0] - 0.1);
+
+    let bias = run.bias.clone();
+    let mut error = |path: &str, gradient: &mut [f32]| {
+        run.state.apply(&optimizer, &mut [Update::new(path, &mut run.bias, gradient)]).unwrap_err().to_string()
+    };
+    assert!(error("dense_1/bias", &mut [1.0, 1.0]).contains("'dense_1/bias'"));
+    assert!(error("dense/bias", &mut [1.0; 3]).contains("gradient of 3 values"));
+    assert!(error("dense/kernel", &mut [1.0; 2]).contains("[2, 2]"));
+    assert_eq!(run.bias, bias, "nothing moved");
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    let error = |optimizer: Shared<dyn Optimizer>| OptimizerState::new(&*optimizer).unwrap_err().to_string();
+    for (optimizer, part) in [
+        (Shared::from(Sgd::new(-0.1)), "learning_rate is -0.1"),
+        (Sgd::new(f64::NAN).into(), "learning_rate is NaN"),
+        (Sgd::new(ExponentialDecay::new(0.1, 0, 0.5)).into(), "decay_steps is 0"),
+        (Sgd::new(0.1).momentum(1.5).into(), "momentum is 1.5"),
+        (Sgd::new(0.1).clipnorm(1.0).clipvalue(1.0).into(), "clipnorm and clipvalue"),
+        (Sgd::new(0.1).clipvalue(-1.0).into(), "clipvalue is -1"),
+        (Sgd::new(0.1).ema_momentum(2.0).into(), "ema_momentum is 2"),
+        (Sgd::new(0.1).ema_overwrite_frequency(0).into(), "ema_overwrite_frequency"),
+        (Sgd::new(0.1).gradient_accumulation_steps(1).into(), "gradient_accumulation_steps is 1"),
+        (Sgd::new(0.1).loss_scale_factor(0.0).into(), "loss_scale_factor is 0"),
+        (Adam::new(0.1).beta_2(1.0).into(), "below 1"),
+        (Adam::new(0.1).epsilon(-1.0).into(), "epsilon is -1"),
+        (RMSprop::new(0.1).rho(2.0).into(), "rho is 2"),
+        (Adagrad::new(0.1).initial_accumulator_value(-1.0).into(), "initial_accumulator_value is -1"),
+        (Adadelta::new(0.1).rho(-0.1).into(), "rho is -0.1"),
+        (Ftrl::new(0.1).learning_rate_power(0.5).into(), "learning_rate_power is 0.5"),
+        (Ftrl::new(0.1).l1_regularization_strength(-1.0).into(), "l1_regularization_strength is -1"),
+        (Lion::new(0.1).beta_1(0.0).into(), "beta_1 is 0"),
+        (Adafactor::new(0.1).clip_threshold(0.0).into(), "clip_threshold is 0"),
+        ("adma".into(), "did you mean 'adam'"),
+    ] {
+        let error = error(optimizer);
+        assert!(error.contains(part), "{error} does not say {part}");
+    }
 }
