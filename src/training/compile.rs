@@ -5,7 +5,7 @@ use crate::config::Shared;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::losses::Loss;
-use crate::metrics::{Mean, Metric, Metrics};
+use crate::metrics::{Mean, Metrics};
 use crate::model::Model;
 use crate::optimizers::{Optimizer, OptimizerState};
 
@@ -62,9 +62,12 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// The number of values that the optimizer keeps.
+    /// The number of values that the optimizer keeps, its step counter included, once it has begun.
     pub fn optimizer_params(&self) -> usize {
-        self.state.variables().iter().map(|(_, tensor)| tensor.len()).sum()
+        match self.state.is_built() {
+            true => 1 + self.state.variables().iter().map(|(_, tensor)| tensor.len()).sum::<usize>(),
+            false => 0,
+        }
     }
 
     pub fn reset_metrics(&mut self) {
