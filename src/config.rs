@@ -84,7 +84,7 @@ pub(crate) trait Family: Sized + 'static {
 
     /// The member of this name with default arguments: a short name or a class name.
     fn by_name(name: &str) -> Result<Self> {
-        match find::<Self>(name) {
+        match find_as::<Self>(name, |class, name| class.names.contains(&name)).or_else(|| find::<Self>(name)) {
             Some(make) if Self::KEEPS_NAME => make(Config::from_iter([("name".to_owned(), name.into())])),
             Some(make) => make(Config::new()),
             None => Err(unknown::<Self>(name).error()),
@@ -157,10 +157,17 @@ pub(crate) fn to_value<F: Family>(class_name: &str, config: Config) -> Value {
 
 type Make<F> = Arc<dyn Fn(Config) -> Result<F> + Send + Sync>;
 
+/// The class of this name; a class name goes before another's short name.
 fn find<F: Family>(name: &str) -> Option<Make<F>> {
+    find_as(name, |class, name| class.class_name == name)
+        .or_else(|| find_as(name, |class, name| class.names.contains(&name)))
+}
+
+/// The user's class of this name, or the built-in one that `is` finds.
+fn find_as<F: Family>(name: &str, is: impl Fn(&Class<F>, &str) -> bool) -> Option<Make<F>> {
     let custom = REGISTRY.with_borrow(|stack| stack.iter().rev().find_map(|registry| registry.find::<F>(name)));
     custom.or_else(|| {
-        let class = F::classes().iter().find(|class| class.class_name == name || class.names.contains(&name))?;
+        let class = F::classes().iter().find(|class| is(class, name))?;
         Some(Arc::new(class.from_config))
     })
 }
