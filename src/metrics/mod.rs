@@ -81,7 +81,7 @@ pub use regression::{ClassAggregation, CosineSimilarity, R2Score, RootMeanSquare
 /// assert_eq!(metric.result(), 2.0);
 /// # Ok::<(), cornu::Error>(())
 /// ```
-pub trait Metric: Debug + Send {
+pub trait Metric: Debug + Send + Sync {
     /// The name it is saved under.
     fn class_name(&self) -> &str {
         config::short_name::<Self>()

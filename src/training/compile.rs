@@ -5,7 +5,7 @@ use crate::config::Shared;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::losses::Loss;
-use crate::metrics::{Mean, Metrics};
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::optimizers::{Optimizer, OptimizerState};
 
@@ -51,8 +51,8 @@ pub(crate) struct Compiled {
     pub optimizer: Shared<dyn Optimizer>,
     pub state: OptimizerState,
     pub loss: Shared<dyn Loss>,
-    /// The mean of the batches' losses, weighted by their sizes.
-    pub loss_mean: Mean,
+    /// The batches' losses, weighted by their sizes, and the sum of these.
+    pub loss_total: (f64, f64),
     pub metrics: Metrics,
     pub weighted_metrics: Metrics,
     /// The weights that a step changes, as they were at `compile`.
@@ -71,14 +71,15 @@ impl Compiled {
     }
 
     pub fn reset_metrics(&mut self) {
-        self.loss_mean.reset();
+        self.loss_total = (0.0, 0.0);
         self.metrics.0.iter_mut().chain(&mut self.weighted_metrics.0).for_each(|metric| metric.reset());
     }
 
     /// The running loss and metrics, in the order in which they were given.
     pub fn logs(&self) -> super::Logs {
         let mut logs = super::Logs::new();
-        logs.insert("loss", self.loss_mean.result());
+        let (total, samples) = self.loss_total;
+        logs.insert("loss", if samples > 0.0 { total / samples } else { 0.0 });
         for metric in self.metrics.0.iter().chain(&self.weighted_metrics.0) {
             logs.insert_list(&metric.name(), metric.results());
         }
@@ -142,7 +143,7 @@ impl Model {
             optimizer,
             state,
             loss,
-            loss_mean: Mean::default(),
+            loss_total: (0.0, 0.0),
             metrics,
             weighted_metrics,
             weights: self.trainable_weights(),
