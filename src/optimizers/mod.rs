@@ -269,7 +269,7 @@ macro_rules! optimizer {
                 }
             )*
 
-            $crate::optimizers::options::option_setters!();
+            $crate::optimizers::options::option_setters!(.options);
         }
 
         impl serde::Serialize for $class {

@@ -165,7 +165,7 @@ impl OptimizerState {
         let (clip, clip_all) = (positive(options.clipnorm), positive(options.global_clipnorm));
         match clip_all.or(clip).filter(|_| moves) {
             Some(limit) => {
-                threads::for_each(&mut pieces, |_, piece| {
+                for_each(&mut pieces, |piece| {
                     step.gather(piece);
                     piece.squares = squares(piece.gradient);
                 });
@@ -175,9 +175,9 @@ impl OptimizerState {
                     let norm = group.iter().map(|piece| piece.squares).sum::<f64>().sqrt();
                     group.iter_mut().for_each(|piece| piece.scale = shortening(norm, limit));
                 }
-                threads::for_each(&mut pieces, |_, piece| piece.result = step.finish(piece));
+                for_each(&mut pieces, |piece| piece.result = step.finish(piece));
             }
-            None => threads::for_each(&mut pieces, |_, piece| {
+            None => for_each(&mut pieces, |piece| {
                 step.gather(piece);
                 piece.result = step.finish(piece);
             }),
@@ -390,6 +390,15 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
         pieces.push(rest);
     }
     Ok(pieces)
+}
+
+/// Works on all pieces, on all threads if there is enough to do.
+fn for_each(pieces: &mut [Piece<'_>], work: impl Fn(&mut Piece<'_>) + Sync) {
+    if pieces.iter().map(|piece| piece.value.len()).sum::<usize>() <= PIECE {
+        pieces.iter_mut().for_each(work);
+    } else {
+        threads::for_each(pieces, |_, piece| work(piece));
+    }
 }
 
 /// What is the same for all weights in one step.
