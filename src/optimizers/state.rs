@@ -1,6 +1,6 @@
 //! The step that all optimizers share, and what it remembers.
 
-use super::{LearningRate, Optimizer, Options, Slot, Step};
+use super::{LearningRate, Optimizer, Options, Slot, Step, squares};
 use crate::config;
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
@@ -465,19 +465,6 @@ impl SharedStep<'_> {
 /// A limit that is set and above zero: zero means no clipping, as in Keras.
 fn positive(limit: Option<f64>) -> Option<f64> {
     limit.filter(|&limit| limit > 0.0)
-}
-
-/// The sum of squares, in eight interleaved sums so that it vectorises.
-fn squares(values: &[f32]) -> f64 {
-    let mut sums = [0f64; 8];
-    let chunks = values.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (sum, &v) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(v) * f64::from(v);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
 }
 
 /// What a gradient of this norm is multiplied by, so that it becomes at most `limit`. A norm that is
