@@ -282,6 +282,7 @@ pub fn short_name<T: ?Sized>() -> &'static str {
 
 /// Keras' default name of an object: `"MeanSquaredError"` gives `"mean_squared_error"`, `"Conv2D"` `"conv2d"`.
 pub(crate) fn snake_case(class_name: &str) -> String {
+    let class_name = class_name.rsplit('>').next().unwrap_or(class_name);
     let letters: Vec<char> = class_name.chars().filter(|c| *c == '_' || c.is_alphanumeric()).collect();
     let mut name = String::with_capacity(letters.len() + 4);
     for (i, &letter) in letters.iter().enumerate() {
@@ -381,5 +382,28 @@ pub(crate) use family;
 impl<T: ?Sized + serde::Serialize> serde::Serialize for Shared<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.0.as_ref().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_follow_keras() {
+        for (class, name) in [
+            ("Dense", "dense"),
+            ("Conv2D", "conv2d"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("ReLU", "re_lu"),
+            ("PReLU", "p_re_lu"),
+            ("ELU", "elu"),
+            ("LSTM", "lstm"),
+            ("SimpleRNN", "simple_rnn"),
+            ("RMSNormalization", "rms_normalization"),
+            ("cornu>LocalResponseNormalization", "local_response_normalization"),
+        ] {
+            assert_eq!(super::snake_case(class), name);
+        }
     }
 }
