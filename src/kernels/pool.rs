@@ -256,11 +256,11 @@ fn larger<T>(best: (f32, T), next: (f32, T)) -> (f32, T) {
 fn max_of_four(x: &[f32], row_len: usize, at: usize, c: usize, mut store: impl FnMut(usize, (f32, u32))) {
     let at = [at, at + c, at + row_len, at + row_len + c];
     let cells = at.map(|at| &x[at..][..c]);
-    for i in 0..c {
+    (0..c).for_each(|i| {
         let cell = |t: usize| (cells[t][i], (at[t] + i) as u32);
         // A tournament keeps the order of cells: first maximum and first NaN still win.
         store(i, larger(larger(cell(0), cell(1)), larger(cell(2), cell(3))));
-    }
+    });
 }
 
 #[cfg(test)]
