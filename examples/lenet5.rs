@@ -19,8 +19,11 @@ fn main() -> cornu::Result<()> {
     model.compile(Sgd::new(0.05).momentum(0.9), "sparse_categorical_crossentropy", ["accuracy"])?;
     println!("{}", model.summary());
     let x = train.x_f32();
-    let _history =
-        model.fit(&x, &train.y, Fit::new().epochs(if short { 1 } else { 10 }).batch_size(128).validation_split(0.1))?;
+    let _history = model.fit(
+        &x,
+        &train.y,
+        Fit::new().epochs(if short { 1 } else { 10 }).verbose(1).batch_size(128).validation_split(0.1),
+    )?;
     let scores = model.evaluate(&test.x_f32(), &test.y, Evaluate::default())?;
     println!("test accuracy: {:.4}", scores["accuracy"]);
     Ok(())

@@ -84,7 +84,7 @@ pub(crate) trait Family: Sized + 'static {
 
     /// The member of this name with default arguments: a short name or a class name.
     fn by_name(name: &str) -> Result<Self> {
-        match find::<Self>(name) {
+        match find_as::<Self>(name, |class, name| class.names.contains(&name)).or_else(|| find::<Self>(name)) {
             Some(make) if Self::KEEPS_NAME => make(Config::from_iter([("name".to_owned(), name.into())])),
             Some(make) => make(Config::new()),
             None => Err(unknown::<Self>(name).error()),
@@ -157,10 +157,17 @@ pub(crate) fn to_value<F: Family>(class_name: &str, config: Config) -> Value {
 
 type Make<F> = Arc<dyn Fn(Config) -> Result<F> + Send + Sync>;
 
+/// The class of this name; a class name goes before another's short name.
 fn find<F: Family>(name: &str) -> Option<Make<F>> {
+    find_as(name, |class, name| class.class_name == name)
+        .or_else(|| find_as(name, |class, name| class.names.contains(&name)))
+}
+
+/// The user's class of this name, or the built-in one that `is` finds.
+fn find_as<F: Family>(name: &str, is: impl Fn(&Class<F>, &str) -> bool) -> Option<Make<F>> {
     let custom = REGISTRY.with_borrow(|stack| stack.iter().rev().find_map(|registry| registry.find::<F>(name)));
     custom.or_else(|| {
-        let class = F::classes().iter().find(|class| class.class_name == name || class.names.contains(&name))?;
+        let class = F::classes().iter().find(|class| is(class, name))?;
         Some(Arc::new(class.from_config))
     })
 }
@@ -275,6 +282,7 @@ pub fn short_name<T: ?Sized>() -> &'static str {
 
 /// Keras' default name of an object: `"MeanSquaredError"` gives `"mean_squared_error"`, `"Conv2D"` `"conv2d"`.
 pub(crate) fn snake_case(class_name: &str) -> String {
+    let class_name = class_name.rsplit('>').next().unwrap_or(class_name);
     let letters: Vec<char> = class_name.chars().filter(|c| *c == '_' || c.is_alphanumeric()).collect();
     let mut name = String::with_capacity(letters.len() + 4);
     for (i, &letter) in letters.iter().enumerate() {
@@ -374,5 +382,28 @@ pub(crate) use family;
 impl<T: ?Sized + serde::Serialize> serde::Serialize for Shared<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         self.0.as_ref().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_follow_keras() {
+        for (class, name) in [
+            ("Dense", "dense"),
+            ("Conv2D", "conv2d"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("BatchNormalization", "batch_normalization"),
+            ("ReLU", "re_lu"),
+            ("PReLU", "p_re_lu"),
+            ("ELU", "elu"),
+            ("LSTM", "lstm"),
+            ("SimpleRNN", "simple_rnn"),
+            ("RMSNormalization", "rms_normalization"),
+            ("cornu>LocalResponseNormalization", "local_response_normalization"),
+        ] {
+            assert_eq!(super::snake_case(class), name);
+        }
     }
 }

@@ -93,6 +93,13 @@ impl Initializer for Unknown {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Zeros {}
 
+impl Zeros {
+    /// The initializer.
+    pub fn new() -> Self {
+        Zeros {}
+    }
+}
+
 impl Initializer for Zeros {
     fn config(&self) -> Result<Config> {
         config::of(self)
@@ -105,6 +112,13 @@ impl Initializer for Zeros {
 /// All ones.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ones {}
+
+impl Ones {
+    /// The initializer.
+    pub fn new() -> Self {
+        Ones {}
+    }
+}
 
 impl Initializer for Ones {
     fn config(&self) -> Result<Config> {

@@ -14,7 +14,7 @@ pub type Rng = rand_chacha::ChaCha8Rng;
 /// The stream for one (seed, stream, step, sample).
 pub fn stream(seed: u64, stream: u64, step: u64, sample: u64) -> Rng {
     let mut key = [0u8; 32];
-    for (part, value) in key.chunks_exact_mut(8).zip([seed, stream, step, 0x636f_726e_75]) {
+    for (part, value) in key.chunks_exact_mut(8).zip([seed, stream, step, 0x0063_6f72_6e75]) {
         part.copy_from_slice(&value.to_le_bytes());
     }
     let mut rng = Rng::from_seed(key);

@@ -240,18 +240,23 @@ impl OrthogonalRegularizer {
         self
     }
 
-    /// The positions of the values of vector `i`, how many vectors there are, and what each pair counts.
-    fn vectors(&self, weight: &Tensor) -> (usize, f64, impl Fn(usize) -> std::iter::StepBy<std::ops::Range<usize>>) {
-        let (columns, len) = (weight.last().max(1), weight.len());
-        let rows = len / columns;
-        let by_rows = self.mode == OrthogonalMode::Rows;
-        let n = if by_rows { rows } else { columns };
-        let pairs = (n * n.saturating_sub(1)) as f64 / 2.0;
-        let positions = move |i: usize| {
-            if by_rows { (i * columns..(i + 1) * columns).step_by(1) } else { (i..len).step_by(columns) }
+    /// The vectors, in order, and what each pair of them counts.
+    fn vectors(&self, weight: &Tensor) -> (Vec<Vector>, f64) {
+        let columns = weight.last().max(1);
+        let vectors: Vec<Vector> = match self.mode {
+            OrthogonalMode::Rows => {
+                let rows = 0..weight.len() / columns;
+                rows.map(|i| Vector::new(weight.data(), i * columns, 1, columns)).collect()
+            }
+            OrthogonalMode::Columns => {
+                let rows = weight.len() / columns;
+                (0..columns).map(|i| Vector::new(weight.data(), i, columns, rows)).collect()
+            }
         };
+        let n = vectors.len();
         // A single vector has no other to be orthogonal to.
-        (n, if pairs > 0.0 { self.factor / pairs } else { 0.0 }, positions)
+        let pairs = (n * n.saturating_sub(1) / 2).max(1);
+        (vectors, self.factor / pairs as f64)
     }
 }
 
@@ -264,48 +269,49 @@ impl Regularizer for OrthogonalRegularizer {
     }
 
     fn loss(&self, weight: &Tensor) -> f64 {
-        let (n, each, positions) = self.vectors(weight);
-        let unit = units(weight, n, &positions);
-        let cosines = (0..n).flat_map(|i| (0..i).map(move |j| (i, j)));
-        each * cosines.map(|(i, j)| dot(&unit[i].1, &unit[j].1).abs()).sum::<f64>()
+        let (vectors, each) = self.vectors(weight);
+        let cosines = |i: usize| vectors[..i].iter().map(|other| vectors[i].cosine(other).abs()).sum::<f64>();
+        each * (0..vectors.len()).map(cosines).sum::<f64>()
     }
 
     fn add_gradient(&self, weight: &Tensor, scale: f32, gradient: &mut [f32]) {
-        let (n, each, positions) = self.vectors(weight);
-        let unit = units(weight, n, &positions);
-        for i in 0..n {
-            let (norm, own) = &unit[i];
-            let mut slope = vec![0f64; own.len()];
-            for (j, (_, other)) in unit.iter().enumerate().filter(|(j, _)| *j != i) {
-                let cosine = dot(own, other);
-                debug_assert_ne!(i, j);
-                if cosine != 0.0 {
-                    slope.iter_mut().zip(other).for_each(|(s, v)| *s += cosine.signum() * v);
+        let (vectors, each) = self.vectors(weight);
+        for (i, own) in vectors.iter().enumerate() {
+            for (j, other) in vectors.iter().enumerate() {
+                let cosine = own.cosine(other);
+                if i == j || cosine == 0.0 {
+                    continue;
                 }
-            }
-            // Only what is across the vector turns it; its length does not count.
-            let along = dot(&slope, own);
-            for ((at, s), v) in positions(i).zip(slope).zip(own) {
-                gradient[at] += scale * (each * (s - along * v) / norm) as f32;
+                // The slope of |cosine|: what is across the vector turns it, its length does not count.
+                let slope = each * cosine.signum() / own.norm;
+                for (k, (own_k, other_k)) in own.unit.iter().zip(&other.unit).enumerate() {
+                    gradient[own.start + k * own.stride] += scale * (slope * (other_k - cosine * own_k)) as f32;
+                }
             }
         }
     }
 }
 
-/// The norm of each vector, and the vector at length 1.
-fn units<I: Iterator<Item = usize>>(weight: &Tensor, n: usize, at: impl Fn(usize) -> I) -> Vec<(f64, Vec<f64>)> {
-    let vector = |i| at(i).map(|at| f64::from(weight.data()[at])).collect::<Vec<f64>>();
-    (0..n)
-        .map(vector)
-        .map(|vector| {
-            let norm = dot(&vector, &vector).max(1e-24).sqrt();
-            (norm, vector.into_iter().map(|v| v / norm).collect())
-        })
-        .collect()
+/// A row or column of a matrix: its direction, its length, and where its values stand.
+struct Vector {
+    unit: Vec<f64>,
+    norm: f64,
+    start: usize,
+    stride: usize,
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+impl Vector {
+    fn new(values: &[f32], start: usize, stride: usize, len: usize) -> Self {
+        let mut unit: Vec<f64> = (0..len).map(|k| f64::from(values[start + k * stride])).collect();
+        // Keras' bound, so that a vector of zeros has no direction.
+        let norm = unit.iter().map(|v| v * v).sum::<f64>().max(1e-24).sqrt();
+        unit.iter_mut().for_each(|v| *v /= norm);
+        Vector { unit, norm, start, stride }
+    }
+
+    fn cosine(&self, other: &Vector) -> f64 {
+        self.unit.iter().zip(&other.unit).map(|(a, b)| a * b).sum()
+    }
 }
 
 #[cfg(test)]

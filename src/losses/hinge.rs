@@ -24,7 +24,7 @@ impl Loss for Hinge {
         true
     }
     fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Result<Tensor> {
-        mean_of(&signed(y_true), y_pred, |y, p| margin(y, p))
+        mean_of(&signed(y_true), y_pred, margin)
     }
     fn gradient(&self, y_true: &Tensor, y_pred: &Tensor, weights: &Tensor) -> Result<Tensor> {
         mean_gradient(&signed(y_true), y_pred, weights, |y, p| if y * p >= 1.0 { 0.0 } else { -y })

@@ -649,9 +649,9 @@ macro_rules! loss {
         #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
         pub struct $class {
-            name: String,
-            reduction: $crate::losses::Reduction,
-            $($field: $type,)*
+            pub(crate) name: String,
+            pub(crate) reduction: $crate::losses::Reduction,
+            $(pub(crate) $field: $type,)*
         }
 
         impl Default for $class {

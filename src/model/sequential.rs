@@ -1,6 +1,7 @@
 //! A model as a list of layers.
 
-use super::{Model, snake_case};
+use super::Model;
+use crate::config::snake_case;
 use crate::layer::LayerHandle;
 use std::ops::{Deref, DerefMut};
 

@@ -1,6 +1,6 @@
 //! Adafactor.
 
-use super::{Optimizer, Options, Slot, Step, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, optimizer, slots, squares, squares_of};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
 
@@ -27,13 +27,8 @@ optimizer! {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64>, n: usize) -> f32 {
-    (values.sum::<f64>() / n.max(1) as f64) as f32
-}
-
-/// The root of the mean square.
-fn rms(values: impl Iterator<Item = f32>, n: usize) -> f32 {
-    mean(values.map(|v| f64::from(v).powi(2)), n).sqrt()
+fn mean(sum: f64, n: usize) -> f32 {
+    (sum / n.max(1) as f64) as f32
 }
 
 impl Optimizer for Adafactor {
@@ -66,36 +61,38 @@ impl Optimizer for Adafactor {
         let t = step.t as f32;
         let rate = step.learning_rate.min(1.0 / t.sqrt());
         let kept = 1.0 - t.powf(self.beta_2_decay as f32);
-        let square = |g: f32| g * g + self.epsilon_1 as f32;
+        let epsilon = self.epsilon_1 as f32;
         let [rows, columns, v] = slots(state)?;
         if let [.., row_count, column_count] = *step.shape {
             let matrix = (row_count * column_count).max(1);
             let parts = gradient.chunks(matrix).zip(v.chunks_mut(matrix));
             let factors = rows.chunks_mut(row_count.max(1)).zip(columns.chunks_mut(column_count.max(1)));
             for ((gradient, v), (rows, columns)) in parts.zip(factors) {
+                let mut sums = vec![0f64; column_count];
                 for (row, gradient) in rows.iter_mut().zip(gradient.chunks(column_count)) {
-                    let new = mean(gradient.iter().map(|&g| f64::from(square(g))), column_count);
+                    let new = mean(squares(gradient), column_count) + epsilon;
                     *row = kept * *row + (1.0 - kept) * new;
+                    sums.iter_mut().zip(gradient).for_each(|(sum, &g)| *sum += f64::from(g * g));
                 }
-                for (j, column) in columns.iter_mut().enumerate() {
-                    let gradient = gradient.iter().skip(j).step_by(column_count);
-                    let new = mean(gradient.map(|&g| f64::from(square(g))), row_count);
-                    *column = kept * *column + (1.0 - kept) * new;
+                for (column, sum) in columns.iter_mut().zip(sums) {
+                    *column = kept * *column + (1.0 - kept) * (mean(sum, row_count) + epsilon);
                 }
-                let mean_row = mean(rows.iter().map(|&r| f64::from(r)), row_count);
+                let mean_row = mean(rows.iter().map(|&r| f64::from(r)).sum(), row_count);
                 for (v, row) in v.chunks_mut(column_count).zip(&*rows) {
                     v.iter_mut().zip(&*columns).for_each(|(v, column)| *v = row / mean_row * column);
                 }
             }
         } else {
-            v.iter_mut().zip(gradient).for_each(|(v, &g)| *v = kept * *v + (1.0 - kept) * square(g));
+            v.iter_mut().zip(gradient).for_each(|(v, &g)| *v = kept * *v + (1.0 - kept) * (g * g + epsilon));
         }
         let n = weight.len();
-        let directions = || gradient.iter().zip(v.iter()).map(|(g, v)| g / v.sqrt());
-        let size = rms(weight.iter().copied(), n).max(self.epsilon_2 as f32);
-        let excess = (rms(directions(), n) / self.clip_threshold as f32).max(1.0);
+        let direction = |g: f32, v: f32| g / v.sqrt();
+        let size = mean(squares(weight), n).sqrt().max(self.epsilon_2 as f32);
+        let length = mean(squares_of(gradient, v, direction), n).sqrt();
+        let excess = (length / self.clip_threshold as f32).max(1.0);
         let rate = size * rate / excess;
-        weight.iter_mut().zip(directions()).for_each(|(w, u)| *w -= rate * u);
+        let moves = gradient.iter().zip(v.iter());
+        weight.iter_mut().zip(moves).for_each(|(w, (&g, &v))| *w -= rate * direction(g, v));
         Ok(())
     }
 }

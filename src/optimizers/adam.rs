@@ -26,7 +26,7 @@ optimizer! {
 optimizer! {
     /// [`Adam`] with a weight decay of 0.004
     /// (Loshchilov and Hutter, <https://arxiv.org/abs/1711.05101>).
-    AdamW(Options { weight_decay: Some(0.004), ..Options::new(0.001) }) {
+    AdamW(Options::new(0.001).weight_decay(0.004)) {
         /// How much of the mean gradient is kept in each step. Default 0.9.
         beta_1: f64 = 0.9,
         /// How much of the mean squared gradient is kept in each step. Default 0.999.

@@ -28,6 +28,31 @@ optimizer! {
     }
 }
 
+impl Ftrl {
+    /// The update, with `power` the function that raises to minus the learning rate's power.
+    fn step(
+        &self,
+        rate: f32,
+        power: impl Fn(f32) -> f32,
+        weight: &mut [f32],
+        gradient: &[f32],
+        state: &mut [&mut [f32]],
+    ) -> Result<()> {
+        let l1 = self.l1_regularization_strength as f32;
+        let l2 = self.l2_regularization_strength as f32 + self.beta as f32 / (2.0 * rate);
+        let shrinkage = 2.0 * self.l2_shrinkage_regularization_strength as f32;
+        let [sum, linear] = slots(state)?;
+        let state = sum.iter_mut().zip(linear.iter_mut());
+        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
+            let new = *sum + g * g;
+            *z += g + shrinkage * *w - (power(new) - power(*sum)) / rate * *w;
+            *w = (z.max(-l1).min(l1) - *z) / (power(new) / rate + 2.0 * l2);
+            *sum = new;
+        });
+        Ok(())
+    }
+}
+
 impl Optimizer for Ftrl {
     fn config(&self) -> Result<Config> {
         config::of(self)
@@ -65,19 +90,9 @@ impl Optimizer for Ftrl {
             // The formula divides by it.
             return Ok(());
         }
-        let exponent = -self.learning_rate_power as f32;
-        let power = |v: f32| if exponent == 0.5 { v.sqrt() } else { v.powf(exponent) };
-        let l1 = self.l1_regularization_strength as f32;
-        let l2 = self.l2_regularization_strength as f32 + self.beta as f32 / (2.0 * rate);
-        let shrinkage = 2.0 * self.l2_shrinkage_regularization_strength as f32;
-        let [sum, linear] = slots(state)?;
-        let state = sum.iter_mut().zip(linear.iter_mut());
-        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
-            let new = *sum + g * g;
-            *z += g + shrinkage * *w - (power(new) - power(*sum)) / rate * *w;
-            *w = (z.max(-l1).min(l1) - *z) / (power(new) / rate + 2.0 * l2);
-            *sum = new;
-        });
-        Ok(())
+        match -self.learning_rate_power as f32 {
+            0.5 => self.step(rate, f32::sqrt, weight, gradient, state),
+            exponent => self.step(rate, |v| v.powf(exponent), weight, gradient, state),
+        }
     }
 }

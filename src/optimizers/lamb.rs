@@ -1,7 +1,7 @@
 //! Lamb.
 
 use super::adam::{check_moments, moments};
-use super::{Optimizer, Options, Slot, Step, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, optimizer, slots, squares, squares_of};
 use crate::config::{self, Config};
 use crate::error::Result;
 
@@ -36,19 +36,17 @@ impl Optimizer for Lamb {
     }
     fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (fresh_1, fresh_2) = ((1.0 - self.beta_1) as f32, (1.0 - self.beta_2) as f32);
-        let (unbias_1, unbias_2) = (1.0 - step.power(self.beta_1), 1.0 - step.power(self.beta_2));
+        let (unbias_1, unbias_2) = (1.0 / (1.0 - step.power(self.beta_1)), 1.0 / (1.0 - step.power(self.beta_2)));
         let epsilon = self.epsilon as f32;
         // Cheaper to compute twice than to keep.
-        let direction = |m: f32, v: f32| m / unbias_1 / ((v / unbias_2).sqrt() + epsilon);
+        let direction = |m: f32, v: f32| m * unbias_1 / ((v * unbias_2).sqrt() + epsilon);
         let [m, v] = slots(state)?;
-        let (mut of_weight, mut of_step) = (0f64, 0f64);
         let state = m.iter_mut().zip(v.iter_mut());
-        weight.iter().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
+        gradient.iter().zip(state).for_each(|(g, (m, v))| {
             *m += (g - *m) * fresh_1;
             *v += (g * g - *v) * fresh_2;
-            of_weight += f64::from(*w).powi(2);
-            of_step += f64::from(direction(*m, *v)).powi(2);
         });
+        let (of_weight, of_step) = (squares(weight), squares_of(m, v, direction));
         let ratio = if of_weight > 0.0 && of_step > 0.0 { (of_weight / of_step).sqrt() as f32 } else { 1.0 };
         let rate = ratio * step.learning_rate;
         let state = m.iter().zip(v.iter());

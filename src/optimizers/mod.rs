@@ -225,6 +225,24 @@ fn slots<'a, 'b, const N: usize>(slots: &'a mut [&'b mut [f32]]) -> Result<&'a m
     })
 }
 
+/// The sum of squares of `term` over both slices, eight at a time so that it vectorises.
+fn squares_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    let mut sums = [0f64; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| f64::from(term(a, b)).powi(2)).sum();
+    for (a, b) in a.zip(b) {
+        let mut terms = [0f32; 8];
+        terms.iter_mut().zip(a.iter().zip(b)).for_each(|(t, (&a, &b))| *t = term(a, b));
+        sums.iter_mut().zip(terms).for_each(|(sum, t)| *sum += f64::from(t) * f64::from(t));
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+/// The sum of squares.
+fn squares(values: &[f32]) -> f64 {
+    squares_of(values, values, |v, _| v)
+}
+
 /// Checks that `value`, an argument called `name`, is from 0 to 1.
 fn check_fraction(name: &str, value: f64) -> Result<()> {
     crate::error::ensure!((0.0..=1.0).contains(&value), Argument, "{name} is {value}; it must be from 0 to 1");
@@ -269,7 +287,7 @@ macro_rules! optimizer {
                 }
             )*
 
-            $crate::optimizers::options::option_setters!();
+            $crate::optimizers::options::option_setters!(.options);
         }
 
         impl serde::Serialize for $class {

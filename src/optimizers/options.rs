@@ -54,7 +54,8 @@ impl<S: Schedule + 'static> From<S> for LearningRate {
 }
 
 /// The arguments that all optimizers have, with Keras' names and defaults. Every built-in optimizer
-/// has builder methods of the same names.
+/// has the same builder methods; an optimizer of one's own keeps them in a field, with
+/// `#[serde(flatten)]` if it can be saved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
@@ -79,83 +80,83 @@ impl Default for Options {
     }
 }
 
-/// Builder methods for the shared arguments, of any type with a field `options`.
+/// Builder methods for the shared arguments: `option_setters!(.options)` where they are a field.
 macro_rules! option_setters {
-    () => {
+    ($($options:tt)*) => {
         /// The learning rate: a number or a schedule.
         pub fn learning_rate(mut self, learning_rate: impl Into<$crate::optimizers::LearningRate>) -> Self {
-            self.options.learning_rate = learning_rate.into();
+            self$($options)*.learning_rate = learning_rate.into();
             self
         }
 
         /// Takes `learning_rate * weight_decay` of every weight away before each update, apart from
         /// its gradient ("decoupled"). Default: none (AdamW: 0.004).
         pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-            self.options.weight_decay = Some(weight_decay);
+            self$($options)*.weight_decay = Some(weight_decay);
             self
         }
 
         /// No decay for weights whose name (the last part of the path, such as `"bias"`) contains one
         /// of these. Default: all decay. Keras' files have no place for it; `.cornu` files keep it.
         pub fn exclude_from_weight_decay<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-            self.options.exclude_from_weight_decay = names.into_iter().map(Into::into).collect();
+            self$($options)*.exclude_from_weight_decay = names.into_iter().map(Into::into).collect();
             self
         }
 
         /// Shortens the gradient of each weight to this norm if it is longer. Default: none.
         pub fn clipnorm(mut self, clipnorm: f64) -> Self {
-            self.options.clipnorm = Some(clipnorm);
+            self$($options)*.clipnorm = Some(clipnorm);
             self
         }
 
         /// Shortens the gradient of all weights together to this norm if it is longer. Default: none.
         pub fn global_clipnorm(mut self, global_clipnorm: f64) -> Self {
-            self.options.global_clipnorm = Some(global_clipnorm);
+            self$($options)*.global_clipnorm = Some(global_clipnorm);
             self
         }
 
         /// Cuts each value of the gradient to the range from minus this to this. Default: none.
         pub fn clipvalue(mut self, clipvalue: f64) -> Self {
-            self.options.clipvalue = Some(clipvalue);
+            self$($options)*.clipvalue = Some(clipvalue);
             self
         }
 
         /// Keeps an exponential moving average of every weight, which takes the weight's place when
         /// training ends. Default false.
         pub fn use_ema(mut self, use_ema: bool) -> Self {
-            self.options.use_ema = use_ema;
+            self$($options)*.use_ema = use_ema;
             self
         }
 
         /// How much of the average is kept in each step: 0 to 1. Default 0.99.
         pub fn ema_momentum(mut self, ema_momentum: f64) -> Self {
-            self.options.ema_momentum = ema_momentum;
+            self$($options)*.ema_momentum = ema_momentum;
             self
         }
 
         /// Writes the average over the weights every so many steps. Default: only when training ends.
         pub fn ema_overwrite_frequency(mut self, steps: u64) -> Self {
-            self.options.ema_overwrite_frequency = Some(steps);
+            self$($options)*.ema_overwrite_frequency = Some(steps);
             self
         }
 
         /// What the loss was multiplied by before its gradient was taken; gradients are divided by it.
         /// Default: nothing.
         pub fn loss_scale_factor(mut self, loss_scale_factor: f64) -> Self {
-            self.options.loss_scale_factor = Some(loss_scale_factor);
+            self$($options)*.loss_scale_factor = Some(loss_scale_factor);
             self
         }
 
         /// Updates once every so many batches, with the mean of their gradients. At least 2.
         /// Default: an update for each batch.
         pub fn gradient_accumulation_steps(mut self, steps: u64) -> Self {
-            self.options.gradient_accumulation_steps = Some(steps);
+            self$($options)*.gradient_accumulation_steps = Some(steps);
             self
         }
 
         /// The optimizer's name in files. Default: none.
         pub fn name(mut self, name: impl Into<String>) -> Self {
-            self.options.name = Some(name.into());
+            self$($options)*.name = Some(name.into());
             self
         }
     };
@@ -167,6 +168,8 @@ impl Options {
     pub fn new(learning_rate: impl Into<LearningRate>) -> Self {
         Options { learning_rate: learning_rate.into(), ..Options::default() }
     }
+
+    option_setters!();
 
     pub(super) const fn constant(learning_rate: f64) -> Self {
         Options {

@@ -1,6 +1,6 @@
 //! The step that all optimizers share, and what it remembers.
 
-use super::{LearningRate, Optimizer, Options, Slot, Step};
+use super::{LearningRate, Optimizer, Options, Slot, Step, squares};
 use crate::config;
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
@@ -165,7 +165,7 @@ impl OptimizerState {
         let (clip, clip_all) = (positive(options.clipnorm), positive(options.global_clipnorm));
         match clip_all.or(clip).filter(|_| moves) {
             Some(limit) => {
-                threads::for_each(&mut pieces, |_, piece| {
+                for_each(&mut pieces, |piece| {
                     step.gather(piece);
                     piece.squares = squares(piece.gradient);
                 });
@@ -175,9 +175,9 @@ impl OptimizerState {
                     let norm = group.iter().map(|piece| piece.squares).sum::<f64>().sqrt();
                     group.iter_mut().for_each(|piece| piece.scale = shortening(norm, limit));
                 }
-                threads::for_each(&mut pieces, |_, piece| piece.result = step.finish(piece));
+                for_each(&mut pieces, |piece| piece.result = step.finish(piece));
             }
-            None => threads::for_each(&mut pieces, |_, piece| {
+            None => for_each(&mut pieces, |piece| {
                 step.gather(piece);
                 piece.result = step.finish(piece);
             }),
@@ -392,6 +392,15 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
     Ok(pieces)
 }
 
+/// Works on all pieces, on all threads if there is enough to do.
+fn for_each(pieces: &mut [Piece<'_>], work: impl Fn(&mut Piece<'_>) + Sync) {
+    if pieces.iter().map(|piece| piece.value.len()).sum::<usize>() <= PIECE {
+        pieces.iter_mut().for_each(work);
+    } else {
+        threads::for_each(pieces, |_, piece| work(piece));
+    }
+}
+
 /// What is the same for all weights in one step.
 struct SharedStep<'a> {
     optimizer: &'a dyn Optimizer,
@@ -456,19 +465,6 @@ impl SharedStep<'_> {
 /// A limit that is set and above zero: zero means no clipping, as in Keras.
 fn positive(limit: Option<f64>) -> Option<f64> {
     limit.filter(|&limit| limit > 0.0)
-}
-
-/// The sum of squares, in eight interleaved sums so that it vectorises.
-fn squares(values: &[f32]) -> f64 {
-    let mut sums = [0f64; 8];
-    let chunks = values.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (sum, &v) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(v) * f64::from(v);
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>()
 }
 
 /// What a gradient of this norm is multiplied by, so that it becomes at most `limit`. A norm that is

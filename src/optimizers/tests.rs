@@ -410,8 +410,7 @@ fn variables_stand_in_keras_order() {
 #[test]
 fn a_restored_state_goes_on_with_the_same_bits() {
     for class in <Shared<dyn Optimizer> as crate::config::Family>::classes() {
-        let mut config = Options { use_ema: true, gradient_accumulation_steps: Some(2), ..Options::new(0.05) };
-        config.clipnorm = Some(0.5);
+        let config = Options::new(0.05).use_ema(true).gradient_accumulation_steps(2).clipnorm(0.5);
         let optimizer = (class.from_config)(crate::config::of(&config).unwrap()).unwrap();
         let mut run = Run::new(optimizer.clone());
         (0..5).for_each(|_| run.step());

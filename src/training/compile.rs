@@ -5,7 +5,7 @@ use crate::config::Shared;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::losses::Loss;
-use crate::metrics::{Mean, Metric, Metrics};
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::optimizers::{Optimizer, OptimizerState};
 use crate::tensor::Tensor;
@@ -52,8 +52,8 @@ pub(crate) struct Compiled {
     pub optimizer: Shared<dyn Optimizer>,
     pub state: OptimizerState,
     pub loss: Shared<dyn Loss>,
-    /// The mean of the batches' losses, weighted by their sizes.
-    pub loss_mean: Mean,
+    /// The batches' losses, weighted by their sizes, and the sum of these.
+    pub loss_total: (f64, f64),
     pub metrics: Metrics,
     pub weighted_metrics: Metrics,
     /// The weights that a step changes, as they were at `compile`.
@@ -63,9 +63,12 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
-    /// The number of values that the optimizer keeps.
+    /// The number of values that the optimizer keeps, its step counter included, once it has begun.
     pub fn optimizer_params(&self) -> usize {
-        self.state.variables().iter().map(|(_, tensor)| tensor.len()).sum()
+        match self.state.is_built() {
+            true => 1 + self.state.variables().iter().map(|(_, tensor)| tensor.len()).sum::<usize>(),
+            false => 0,
+        }
     }
 
     /// Takes back a state of training from a file: the weights that a step changes, the number of
@@ -83,14 +86,15 @@ impl Compiled {
     }
 
     pub fn reset_metrics(&mut self) {
-        self.loss_mean.reset();
+        self.loss_total = (0.0, 0.0);
         self.metrics.0.iter_mut().chain(&mut self.weighted_metrics.0).for_each(|metric| metric.reset());
     }
 
     /// The running loss and metrics, in the order in which they were given.
     pub fn logs(&self) -> super::Logs {
         let mut logs = super::Logs::new();
-        logs.insert("loss", self.loss_mean.result());
+        let (total, samples) = self.loss_total;
+        logs.insert("loss", if samples > 0.0 { total / samples } else { 0.0 });
         for metric in self.metrics.0.iter().chain(&self.weighted_metrics.0) {
             logs.insert_list(&metric.name(), metric.results());
         }
@@ -154,7 +158,7 @@ impl Model {
             optimizer,
             state,
             loss,
-            loss_mean: Mean::default(),
+            loss_total: (0.0, 0.0),
             metrics,
             weighted_metrics,
             weights: self.trainable_weights(),

@@ -172,7 +172,8 @@ impl Model {
             states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         }
         let y_pred = concatenate(outputs)?;
-        compiled.loss_mean.add(total, n as f64);
+        compiled.loss_total.0 += total * n as f64;
+        compiled.loss_total.1 += n as f64;
         for metric in &mut compiled.metrics.0 {
             metric.update(&batch.y, &y_pred, None).at(|| format!("metric '{}'", metric.name()))?;
         }
