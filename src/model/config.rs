@@ -4,6 +4,7 @@ use super::{Graph, Model, Sequential};
 use crate::config::{self, Config, Family, Registry, Shared};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Build, Layer, LayerHandle};
+use crate::layers::Input;
 use crate::losses::Loss;
 use crate::metrics::{Metric, Metrics};
 use crate::optimizers::{LearningRate, Optimizer};
@@ -63,8 +64,10 @@ impl Model {
         }
         let loss = &compiled.loss;
         let metrics = |metrics: &Metrics| -> Result<Value> {
-            let each = |metric: &Box<dyn Metric>| {
-                Ok(config::to_value::<Box<dyn Metric>>(metric.class_name(), metric.config()?))
+            let each = |metric: &Box<dyn Metric>| match metric.class_name() {
+                // Keras has no class for it: there it is a name that stands for several.
+                "AutoAccuracy" => Ok(metric.name().into()),
+                class => Ok(config::to_value::<Box<dyn Metric>>(class, metric.config()?)),
             };
             metrics.0.iter().map(each).collect()
         };
@@ -91,7 +94,9 @@ impl Model {
         let optimizer = Shared::<dyn Optimizer>::from_value(take("optimizer")).at(|| "optimizer".to_owned())?;
         let loss = match one_output("loss", take("loss"))? {
             Value::Null => {
-                return Err(Error::Format("the model was compiled without a loss; there is nothing to minimize".into()));
+                return Err(Error::Format(
+                    "the model was compiled without a loss; there is nothing to minimize".into(),
+                ));
             }
             loss => Shared::<dyn Loss>::from_value(loss).at(|| "loss".to_owned())?,
         };
@@ -148,7 +153,9 @@ impl Model {
                     "the model is of class '{class}'; only Sequential models can be loaded, since a file cannot hold code"
                 )));
             }
-            None => return Err(Error::Format("the JSON does not describe a model: it has no \"class_name\"".to_owned())),
+            None => {
+                return Err(Error::Format("the JSON does not describe a model: it has no \"class_name\"".to_owned()));
+            }
         }
         let mut config = match value["config"].take() {
             Value::Object(config) => config,
@@ -162,8 +169,16 @@ impl Model {
         };
         let mut model = Sequential::new().with_name(&name);
         let place = || format!("model '{name}'");
+        // The input's shape stands in an InputLayer, or with the model, or (Keras 2) with its first layer.
+        let first = layers.first().map(|layer| &layer["config"]["batch_input_shape"]);
+        let shape = config.get("build_input_shape").or(first).cloned();
         for layer in layers {
             model.add(LayerHandle::from_value(layer).at(place)?);
+        }
+        if let (false, Some(shape)) = (model.starts_with_input(), shape.filter(Value::is_array)) {
+            let input = Config::from_iter([("batch_shape".to_owned(), shape)]);
+            let input: Box<dyn Layer> = config::from_config::<Input>(input).at(place)?.into();
+            model.chain.insert(0, LayerHandle::from_parts(input, "input_layer".to_owned(), true, None));
         }
         if config.get("trainable") == Some(&Value::Bool(false)) {
             model.set_trainable(false);
@@ -207,7 +222,9 @@ impl LayerHandle {
     fn from_value(mut value: Value) -> Result<Self> {
         let class = value.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if matches!(class.as_str(), "Sequential" | "Functional" | "Model") {
-            return Err(Error::Format(format!("a model of class '{class}' as a layer of a model cannot be loaded yet")));
+            return Err(Error::Format(format!(
+                "a model of class '{class}' as a layer of a model cannot be loaded yet"
+            )));
         }
         let mut name = String::new();
         let read = || {

@@ -180,7 +180,8 @@ impl Model {
     /// When the input shape is not known, or a layer cannot take what it is given.
     pub fn build(&mut self) -> Result<()> {
         if self.graph.is_none() {
-            let graph = Graph::chain(&self.chain, None, &Build::new(self.seed)).at(|| format!("model '{}'", self.name))?;
+            let graph =
+                Graph::chain(&self.chain, None, &Build::new(self.seed)).at(|| format!("model '{}'", self.name))?;
             self.graph = Some(graph);
         }
         Ok(())
@@ -198,8 +199,8 @@ impl Model {
                 ensure!(built == shape, Shape, "the model is built for inputs of shape {built}, not {shape}");
             }
             None => {
-                let graph =
-                    Graph::chain(&self.chain, Some(shape), &Build::new(self.seed)).at(|| format!("model '{}'", self.name))?;
+                let graph = Graph::chain(&self.chain, Some(shape), &Build::new(self.seed))
+                    .at(|| format!("model '{}'", self.name))?;
                 self.graph = Some(graph);
             }
         }

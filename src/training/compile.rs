@@ -75,7 +75,7 @@ impl Compiled {
     /// steps, and the optimizer's variables (only its learning rate when no step was made).
     pub fn restore(&mut self, weights: Vec<Param>, iterations: u64, variables: Vec<Tensor>) -> Result<()> {
         let mut state = OptimizerState::new(&*self.optimizer)?;
-        if variables.len() > state.variables().len() {
+        if iterations > 0 || variables.len() > state.variables().len() {
             let shapes: Vec<_> = weights.iter().map(|weight| (weight.path(), weight.shape())).collect();
             state.build(&*self.optimizer, shapes.iter().map(|(path, shape)| (*path, shape.as_slice())));
         }

@@ -28,8 +28,8 @@ use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle, WHITE};
 use plotters_backend::text_anchor::{HPos, Pos, VPos};
-use std::path::Path;
 use std::io;
+use std::path::Path;
 
 /// What a picture is drawn on. Its coordinates are the fine units of [`px`].
 pub(crate) type Area<'a> = DrawingArea<Paper<'a>, Shift>;
