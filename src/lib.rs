@@ -6,6 +6,8 @@ pub mod constraints;
 pub mod data;
 pub mod datasets;
 pub mod error;
+mod files;
+pub mod formats;
 pub mod initializers;
 pub mod kernels;
 pub mod layer;

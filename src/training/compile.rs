@@ -8,6 +8,7 @@ use crate::losses::Loss;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::optimizers::{Optimizer, OptimizerState};
+use crate::tensor::Tensor;
 
 /// The settings of [`Model::compile_with`], for those that [`Model::compile`] has no place for.
 ///
@@ -68,6 +69,20 @@ impl Compiled {
             true => 1 + self.state.variables().iter().map(|(_, tensor)| tensor.len()).sum::<usize>(),
             false => 0,
         }
+    }
+
+    /// Takes back a state of training from a file: the weights that a step changes, the number of
+    /// steps, and the optimizer's variables (only its learning rate when no step was made).
+    pub fn restore(&mut self, weights: Vec<Param>, iterations: u64, variables: Vec<Tensor>) -> Result<()> {
+        let mut state = OptimizerState::new(&*self.optimizer)?;
+        if iterations > 0 || variables.len() > state.variables().len() {
+            let shapes: Vec<_> = weights.iter().map(|weight| (weight.path(), weight.shape())).collect();
+            state.build(&*self.optimizer, shapes.iter().map(|(path, shape)| (*path, shape.as_slice())));
+        }
+        state.set_variables(variables)?;
+        state.set_iterations(iterations);
+        (self.state, self.weights) = (state, weights);
+        Ok(())
     }
 
     pub fn reset_metrics(&mut self) {
@@ -135,7 +150,7 @@ impl Model {
             );
             names.push(metric.name().to_string());
         }
-        if self.graph.is_some() || self.chain.first().is_some_and(|l| l.class_name() == "InputLayer") {
+        if self.graph.is_some() || self.starts_with_input() {
             self.build()?;
         }
         let state = OptimizerState::new(&*optimizer)?;
