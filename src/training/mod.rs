@@ -7,6 +7,7 @@
 pub mod callbacks;
 mod compile;
 mod custom;
+pub(crate) mod direction;
 mod evaluate;
 mod fit;
 mod history;

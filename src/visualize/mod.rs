@@ -17,6 +17,7 @@
 //! embedding and redistribution, stands beside it as `src/visualize/font/LICENSE-DejaVu.txt`.
 
 mod curves;
+mod history;
 mod paper;
 
 pub use curves::{Curve, Curves};
