@@ -556,7 +556,18 @@ impl Forward<'_> {
     /// The random stream of this layer for sample `i` of this call: it depends on the model's seed,
     /// the layer, the step and the sample's place in the epoch, not on how a batch is split.
     pub fn rng(&self, i: usize) -> Rng {
-        random::stream(self.pass.seed, self.stream, self.pass.step, self.pass.first_sample + i as u64)
+        self.rng_with(None, i)
+    }
+
+    /// As [`rng`](Self::rng), but where the layer has a seed of its own that one counts, not the model's.
+    pub fn rng_with(&self, seed: Option<u64>, i: usize) -> Rng {
+        let sample = self.pass.first_sample + i as u64;
+        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, sample)
+    }
+
+    /// As [`rng_with`](Self::rng_with), for a draw that all samples of a step share.
+    pub fn shared_rng(&self, seed: Option<u64>) -> Rng {
+        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, u64::MAX)
     }
 
     /// Adds a term to the loss (Keras: `add_loss`). Its gradient is this layer's own business.

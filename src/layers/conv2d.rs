@@ -1,6 +1,6 @@
 //! Convolution over height and width.
 
-use super::{Activation, Pair, activate, deactivate};
+use super::{Activation, ChannelsLast, Pair, activate, deactivate};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
@@ -34,7 +34,7 @@ pub struct Conv2D {
     kernel_size: Pair,
     strides: Pair,
     padding: Padding,
-    data_format: DataFormat,
+    data_format: ChannelsLast,
     dilation_rate: Pair,
     groups: usize,
     activation: Activation,
@@ -49,14 +49,6 @@ pub struct Conv2D {
     kernel: Param,
     #[serde(skip)]
     bias: Option<Param>,
-}
-
-/// Where the channels are: last, the only place that is supported so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum DataFormat {
-    #[default]
-    #[serde(rename = "channels_last")]
-    ChannelsLast,
 }
 
 impl Conv2D {
@@ -113,7 +105,7 @@ impl Default for Conv2D {
             kernel_size: Pair([1, 1]),
             strides: Pair([1, 1]),
             padding: Padding::Valid,
-            data_format: DataFormat::ChannelsLast,
+            data_format: ChannelsLast,
             dilation_rate: Pair([1, 1]),
             groups: 1,
             activation: Activation::Linear,

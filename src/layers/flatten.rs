@@ -1,5 +1,6 @@
 //! All dimensions of a sample in one.
 
+use super::ChannelsLast;
 use crate::config::{self, Config};
 use crate::error::Result;
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
@@ -10,7 +11,9 @@ use serde::{Deserialize, Serialize};
 /// (Keras: `Flatten`). `(batch,)` becomes `(batch, 1)`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Flatten {}
+pub struct Flatten {
+    data_format: ChannelsLast,
+}
 
 impl Flatten {
     /// The layer.

@@ -1,18 +1,69 @@
 //! The layers: one file each, with Keras' names, arguments and defaults.
 
 mod activation;
+mod activity_regularization;
+mod batch_normalization;
 mod conv2d;
+mod cropping2d;
 mod dense;
+mod dropout;
+mod elu;
 mod flatten;
+mod gaussian_dropout;
+mod gaussian_noise;
+mod global_pooling2d;
+mod identity;
 mod input;
+mod leaky_relu;
+mod local_response_normalization;
+mod margins;
+mod permute;
 mod pooling2d;
+mod relu;
+mod repeat_vector;
+mod rescaling;
+mod reshape;
+mod softmax;
+mod spatial_dropout2d;
+mod zero_padding2d;
 
 pub use crate::activations::Activation;
+pub use activity_regularization::ActivityRegularization;
+pub use batch_normalization::BatchNormalization;
 pub use conv2d::Conv2D;
+pub use cropping2d::Cropping2D;
 pub use dense::Dense;
+pub use dropout::Dropout;
+pub use elu::ELU;
 pub use flatten::Flatten;
+pub use gaussian_dropout::GaussianDropout;
+pub use gaussian_noise::GaussianNoise;
+pub use global_pooling2d::{GlobalAveragePooling2D, GlobalMaxPooling2D};
+pub use identity::Identity;
 pub use input::Input;
+pub use leaky_relu::LeakyReLU;
+pub use local_response_normalization::LocalResponseNormalization;
+pub use margins::Margins;
+pub use permute::Permute;
 pub use pooling2d::{AveragePooling2D, MaxPooling2D};
+pub use relu::ReLU;
+pub use repeat_vector::RepeatVector;
+pub use rescaling::{Factor, Rescaling};
+pub use reshape::Reshape;
+pub use softmax::Softmax;
+pub use spatial_dropout2d::SpatialDropout2D;
+pub use zero_padding2d::ZeroPadding2D;
+
+/// Keras' other name of [`Conv2D`].
+pub type Convolution2D = Conv2D;
+/// Keras' other name of [`MaxPooling2D`].
+pub type MaxPool2D = MaxPooling2D;
+/// Keras' other name of [`AveragePooling2D`].
+pub type AvgPool2D = AveragePooling2D;
+/// Keras' other name of [`GlobalMaxPooling2D`].
+pub type GlobalMaxPool2D = GlobalMaxPooling2D;
+/// Keras' other name of [`GlobalAveragePooling2D`].
+pub type GlobalAvgPool2D = GlobalAveragePooling2D;
 
 use crate::config::{Unknown, family};
 use crate::error::{Context, Error, Result, ensure};
@@ -26,10 +77,30 @@ family! { Box<dyn Layer>, "layer", "keras.layers";
     InputLayer;
     Dense;
     Activation;
+    ReLU;
+    LeakyReLU;
+    ELU;
+    Softmax;
+    Identity;
     Flatten;
-    Conv2D;
-    MaxPooling2D;
-    AveragePooling2D;
+    Reshape;
+    Permute;
+    RepeatVector;
+    Conv2D = "Conv2D" | "Convolution2D";
+    MaxPooling2D = "MaxPooling2D" | "MaxPool2D";
+    AveragePooling2D = "AveragePooling2D" | "AvgPool2D";
+    GlobalMaxPooling2D = "GlobalMaxPooling2D" | "GlobalMaxPool2D";
+    GlobalAveragePooling2D = "GlobalAveragePooling2D" | "GlobalAvgPool2D";
+    ZeroPadding2D;
+    Cropping2D;
+    BatchNormalization = "BatchNormalization" | "BatchNormalizationV1" | "BatchNormalizationV2" | "SyncBatchNormalization";
+    LocalResponseNormalization = "LocalResponseNormalization" | "cornu>LocalResponseNormalization";
+    Rescaling;
+    Dropout;
+    SpatialDropout2D;
+    GaussianDropout;
+    GaussianNoise;
+    ActivityRegularization;
 }
 
 impl Layer for Unknown {
@@ -117,6 +188,28 @@ macro_rules! weight_builders {
     };
 }
 pub(crate) use weight_builders;
+
+/// The place of the channels: last, the only one that is supported so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelsLast;
+
+/// As in Keras' configurations, so that one that asks for another place is refused.
+impl serde::Serialize for ChannelsLast {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str("channels_last")
+    }
+}
+
+impl<'de> Deserialize<'de> for ChannelsLast {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        match Option::<String>::deserialize(deserializer)?.as_deref() {
+            None | Some("channels_last") => Ok(ChannelsLast),
+            Some(other) => Err(serde::de::Error::custom(format!(
+                "data_format is '{other}'; only 'channels_last', (batch, height, width, channels), is supported"
+            ))),
+        }
+    }
+}
 
 /// One number for both directions, or one for each: how Keras writes `kernel_size`, `strides`, ….
 ///

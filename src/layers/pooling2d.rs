@@ -1,7 +1,6 @@
 //! The largest or the mean value of each window of an image.
 
-use super::conv2d::DataFormat;
-use super::{Pair, check_positive, image_channels, window_shape};
+use super::{ChannelsLast, Pair, check_positive, image_channels, window_shape};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::kernels::pool::Pool2d;
@@ -20,7 +19,7 @@ macro_rules! pooling {
             pool_size: Pair,
             strides: Option<Pair>,
             padding: Padding,
-            data_format: DataFormat,
+            data_format: ChannelsLast,
         }
 
         impl $class {
@@ -67,7 +66,7 @@ macro_rules! pooling {
                     pool_size: Pair([2, 2]),
                     strides: None,
                     padding: Padding::Valid,
-                    data_format: DataFormat::ChannelsLast,
+                    data_format: ChannelsLast,
                 }
             }
         }

@@ -1,0 +1,433 @@
+//! Values with the same mean and variance in every batch.
+
+use super::permute::{inverse, transpose};
+use crate::config::{self, Config, Shared};
+use crate::constraints::Constraint;
+use crate::error::{Error, Result, ensure};
+use crate::initializers::Initializer;
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::regularizers::Regularizer;
+use crate::runtime::threads;
+use crate::shape::{Shape, resolve_axis};
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// `gamma * (x - mean) / sqrt(variance + epsilon) + beta` for each channel (Keras:
+/// `BatchNormalization`; Ioffe & Szegedy 2015).
+///
+/// The output has the shape of the input; the weights have one value for each place of `axis`. In
+/// training, mean and (biased) variance are those of the batch, over all other axes, and moving
+/// averages are kept: `moving * momentum + batch * (1 - momentum)`. Else, and when the layer is
+/// frozen, the moving averages take their place.
+///
+/// Defaults: the last axis, momentum 0.99, epsilon 1e-3, with gamma (`ones`) and beta (`zeros`).
+///
+/// ```
+/// use cornu::prelude::*;
+/// let mut model = Sequential::new();
+/// model.add(Input::new([32, 32, 16])).add(BatchNormalization::new()).add(Activation::relu());
+/// model.build()?;
+/// assert_eq!(model.count_params(), 4 * 16);
+/// assert_eq!(model.trainable_weights().len(), 2); // gamma and beta
+/// # Ok::<(), cornu::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchNormalization {
+    axis: Axis,
+    momentum: f64,
+    epsilon: f64,
+    center: bool,
+    scale: bool,
+    beta_initializer: Shared<dyn Initializer>,
+    gamma_initializer: Shared<dyn Initializer>,
+    moving_mean_initializer: Shared<dyn Initializer>,
+    moving_variance_initializer: Shared<dyn Initializer>,
+    beta_regularizer: Option<Shared<dyn Regularizer>>,
+    gamma_regularizer: Option<Shared<dyn Regularizer>>,
+    beta_constraint: Option<Shared<dyn Constraint>>,
+    gamma_constraint: Option<Shared<dyn Constraint>>,
+    #[serde(skip)]
+    gamma: Option<Param>,
+    #[serde(skip)]
+    beta: Option<Param>,
+    #[serde(skip)]
+    moving_mean: Param,
+    #[serde(skip)]
+    moving_variance: Param,
+}
+
+/// One axis. Keras 2 writes it as a list of one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(from = "OneAxis")]
+struct Axis(isize);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneAxis {
+    Bare(isize),
+    Listed([isize; 1]),
+}
+
+impl From<OneAxis> for Axis {
+    fn from(axis: OneAxis) -> Self {
+        match axis {
+            OneAxis::Bare(axis) | OneAxis::Listed([axis]) => Axis(axis),
+        }
+    }
+}
+
+impl Serialize for Axis {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl BatchNormalization {
+    /// Along the last axis.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The axis of the channels; the batch is axis 0, the last one -1. Default: -1.
+    pub fn axis(mut self, axis: isize) -> Self {
+        self.axis = Axis(axis);
+        self
+    }
+
+    /// How much of a moving average stays in each step. Default: 0.99.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// What is added to the variance, positive. Default: 1e-3.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Whether beta is added. Default: true.
+    pub fn center(mut self, center: bool) -> Self {
+        self.center = center;
+        self
+    }
+
+    /// Whether gamma is multiplied. Default: true.
+    pub fn scale(mut self, scale: bool) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// How beta starts. Default: `zeros`.
+    pub fn beta_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
+        self.beta_initializer = initializer.into();
+        self
+    }
+
+    /// How gamma starts. Default: `ones`.
+    pub fn gamma_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
+        self.gamma_initializer = initializer.into();
+        self
+    }
+
+    /// How the moving mean starts. Default: `zeros`.
+    pub fn moving_mean_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
+        self.moving_mean_initializer = initializer.into();
+        self
+    }
+
+    /// How the moving variance starts. Default: `ones`.
+    pub fn moving_variance_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
+        self.moving_variance_initializer = initializer.into();
+        self
+    }
+
+    /// The penalty on beta. Default: none.
+    pub fn beta_regularizer(mut self, regularizer: impl Into<Shared<dyn Regularizer>>) -> Self {
+        self.beta_regularizer = Some(regularizer.into());
+        self
+    }
+
+    /// The penalty on gamma. Default: none.
+    pub fn gamma_regularizer(mut self, regularizer: impl Into<Shared<dyn Regularizer>>) -> Self {
+        self.gamma_regularizer = Some(regularizer.into());
+        self
+    }
+
+    /// What beta is brought back to after each step. Default: nothing.
+    pub fn beta_constraint(mut self, constraint: impl Into<Shared<dyn Constraint>>) -> Self {
+        self.beta_constraint = Some(constraint.into());
+        self
+    }
+
+    /// What gamma is brought back to after each step. Default: nothing.
+    pub fn gamma_constraint(mut self, constraint: impl Into<Shared<dyn Constraint>>) -> Self {
+        self.gamma_constraint = Some(constraint.into());
+        self
+    }
+
+    /// The order of axes in which the channels come last; none when they do.
+    fn order(&self, rank: usize) -> Result<Option<Vec<usize>>> {
+        let axis = resolve_axis(self.axis.0, rank)?;
+        let order = (0..rank).filter(|&other| other != axis).chain([axis]).collect();
+        Ok((axis + 1 != rank).then_some(order))
+    }
+
+    fn channels(&self, input: &Shape) -> Result<usize> {
+        let axis = input.axis(self.axis.0)?;
+        ensure!(axis > 0, Argument, "axis {} is the batch; it cannot be normalized along", self.axis.0);
+        let channels = input.get(axis);
+        channels.ok_or_else(|| Error::Shape(format!("the size of axis {} of input {input} must be known", self.axis.0)))
+    }
+
+    /// `1 / sqrt(variance + epsilon)`
+    fn inverse_deviations(&self, variances: &[f64]) -> Tensor {
+        to_tensor(variances.iter().map(|variance| 1.0 / (variance + self.epsilon).sqrt()))
+    }
+
+    /// The next value of a moving average.
+    fn moved(&self, moving: &Param, batch: &[f64]) -> Tensor {
+        let moving = moving.value();
+        let pairs = moving.data().iter().zip(batch);
+        to_tensor(pairs.map(|(&moving, &batch)| f64::from(moving) * self.momentum + batch * (1.0 - self.momentum)))
+    }
+
+    /// `gamma / sqrt(variance + epsilon)`
+    fn factor(&self, inverse_deviation: &Tensor) -> Result<Tensor> {
+        match &self.gamma {
+            Some(gamma) => gamma.value().zip_map(inverse_deviation, |gamma, inverse| gamma * inverse),
+            None => Ok(inverse_deviation.clone()),
+        }
+    }
+}
+
+impl Default for BatchNormalization {
+    fn default() -> Self {
+        BatchNormalization {
+            axis: Axis(-1),
+            momentum: 0.99,
+            epsilon: 1e-3,
+            center: true,
+            scale: true,
+            beta_initializer: "zeros".into(),
+            gamma_initializer: "ones".into(),
+            moving_mean_initializer: "zeros".into(),
+            moving_variance_initializer: "ones".into(),
+            beta_regularizer: None,
+            gamma_regularizer: None,
+            beta_constraint: None,
+            gamma_constraint: None,
+            gamma: None,
+            beta: None,
+            moving_mean: Param::default(),
+            moving_variance: Param::default(),
+        }
+    }
+}
+
+impl Layer for BatchNormalization {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let (momentum, epsilon) = (self.momentum, self.epsilon);
+        ensure!((0.0..=1.0).contains(&momentum), Argument, "momentum is {momentum}; it must lie between 0 and 1");
+        ensure!(epsilon.is_finite() && epsilon > 0.0, Argument, "epsilon is {epsilon}; it must be a number above 0");
+        Ok(())
+    }
+
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let input = one_shape(inputs)?;
+        self.channels(input)?;
+        Ok(vec![input.clone()])
+    }
+
+    fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
+        let shape = [self.channels(one_shape(inputs)?)?];
+        let (gamma, beta) = (&self.gamma_initializer, &self.beta_initializer);
+        let gamma = || cx.weight("gamma", &shape, gamma, &self.gamma_regularizer, &self.gamma_constraint);
+        self.gamma = self.scale.then(gamma).transpose()?;
+        let beta = || cx.weight("beta", &shape, beta, &self.beta_regularizer, &self.beta_constraint);
+        self.beta = self.center.then(beta).transpose()?;
+        self.moving_mean = cx.state("moving_mean", &shape, &self.moving_mean_initializer)?;
+        self.moving_variance = cx.state("moving_variance", &shape, &self.moving_variance_initializer)?;
+        Ok(())
+    }
+
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+        let mut x = inputs.one()?;
+        let order = self.order(x.rank())?;
+        if let Some(order) = &order {
+            x = transpose(&x, order)?;
+        }
+        let channels = self.moving_mean.shape()[0];
+        ensure!(x.last() == channels, Shape, "expected {channels} channels, got an input of shape {:?}", x.shape());
+
+        let rows = Rows::new(x.len(), channels);
+        // A frozen layer leaves its averages alone, too (Keras' rule).
+        let of_batch = cx.training() && cx.trainable();
+        let (mean, inverse_deviation) = if of_batch {
+            let means = rows.means(&rows.sums(x.data(), x.data(), &vec![0.0; channels], |x, _, _| f64::from(x)));
+            // A second pass: sums of squares would lose the small variances of large values.
+            let squares = rows.sums(x.data(), x.data(), &means, |x, _, mean| (f64::from(x) - mean).powi(2));
+            let variances = rows.means(&squares);
+            cx.update_state(&self.moving_mean, self.moved(&self.moving_mean, &means));
+            cx.update_state(&self.moving_variance, self.moved(&self.moving_variance, &variances));
+            (to_tensor(means.into_iter()), self.inverse_deviations(&variances))
+        } else {
+            let variances = self.moving_variance.value();
+            let variances: Vec<f64> = variances.data().iter().map(|&v| f64::from(v)).collect();
+            (self.moving_mean.value(), self.inverse_deviations(&variances))
+        };
+
+        let (shift, factor) = (rows.widen(mean.data()), rows.widen(self.factor(&inverse_deviation)?.data()));
+        let beta = self.beta.as_ref().map_or_else(|| Tensor::zeros([channels]), Param::value);
+        let offset = rows.widen(beta.data());
+        // Without a backward pass nothing keeps x, and the next line works in place.
+        cx.save(x.clone());
+        rows.change(x.data_mut(), |_, row| {
+            let each = row.iter_mut().zip(&shift).zip(&factor).zip(&offset);
+            each.for_each(|(((x, shift), factor), offset)| *x = (*x - shift) * factor + offset);
+        });
+        cx.save(mean);
+        cx.save(inverse_deviation);
+        // A mark of whose statistics these were.
+        cx.save_shape(&[usize::from(of_batch)]);
+        Ok(match order {
+            Some(order) => transpose(&x, &inverse(&order))?,
+            None => x,
+        }
+        .into())
+    }
+
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+        let of_batch = cx.restore_shape()?[0] == 1;
+        let inverse_deviation = cx.restore()?;
+        let mean = cx.restore()?;
+        let x = cx.restore()?;
+        let mut dy = gradients.one()?;
+        let order = self.order(dy.rank())?;
+        if let Some(order) = &order {
+            dy = transpose(&dy, order)?;
+        }
+        let rows = Rows::new(dy.len(), mean.len());
+
+        let (mut sums, mut products) = (vec![0.0; mean.len()], vec![0.0; mean.len()]);
+        if of_batch || cx.trainable() {
+            let means: Vec<f64> = mean.data().iter().map(|&m| f64::from(m)).collect();
+            let centred = |dy: f32, x: f32, mean: f64| f64::from(dy) * (f64::from(x) - mean);
+            sums = rows.sums(dy.data(), dy.data(), &means, |dy, _, _| f64::from(dy));
+            products = rows.sums(dy.data(), x.data(), &means, centred);
+        }
+        if let Some(dbeta) = self.beta.as_ref().and_then(|beta| cx.gradient(beta)) {
+            dbeta.iter_mut().zip(&sums).for_each(|(d, &sum)| *d += sum as f32);
+        }
+        if let Some(dgamma) = self.gamma.as_ref().and_then(|gamma| cx.gradient(gamma)) {
+            let each = dgamma.iter_mut().zip(&products).zip(inverse_deviation.data());
+            each.for_each(|((d, &product), &inverse)| *d += (product * f64::from(inverse)) as f32);
+        }
+        if !cx.wants(0) {
+            return Ok(None.into());
+        }
+
+        let factor = rows.widen(self.factor(&inverse_deviation)?.data());
+        if of_batch {
+            // The batch's mean and variance move with each x: what they take back is the part of dy
+            // along 1 and along x - mean.
+            let shift = rows.widen(mean.data());
+            let along_one = rows.widen(to_tensor(rows.means(&sums).into_iter()).data());
+            let slopes = rows.means(&products).into_iter().zip(inverse_deviation.data());
+            let along_x = rows.widen(to_tensor(slopes.map(|(p, &inverse)| p * f64::from(inverse).powi(2))).data());
+            rows.change(dy.data_mut(), |at, row| {
+                let x = &x.data()[at..at + row.len()];
+                let each = row.iter_mut().zip(x).zip(&shift).zip(&along_one).zip(&along_x).zip(&factor);
+                each.for_each(|(((((dy, x), shift), one), slope), factor)| {
+                    *dy = (*dy - one - (x - shift) * slope) * factor;
+                });
+            });
+        } else {
+            rows.change(dy.data_mut(), |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
+        }
+        Ok(match order {
+            Some(order) => transpose(&dy, &inverse(&order))?,
+            None => dy,
+        }
+        .into())
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(&Param)) {
+        self.gamma.iter().for_each(&mut *visit);
+        self.beta.iter().for_each(&mut *visit);
+        visit(&self.moving_mean);
+        visit(&self.moving_variance);
+    }
+
+    fn couples_samples(&self) -> bool {
+        true
+    }
+}
+
+fn to_tensor(values: impl ExactSizeIterator<Item = f64>) -> Tensor {
+    let mut tensor = Tensor::zeros([values.len()]);
+    tensor.data_mut().iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+    tensor
+}
+
+/// Rows of `channels` values, taken several at once where they are short, in pieces for threads.
+/// What is a piece depends on the shape alone.
+struct Rows {
+    len: usize,
+    channels: usize,
+    /// The values that are taken at once: some rows.
+    wide: usize,
+    /// The values of a piece: some times `wide`.
+    piece: usize,
+}
+
+impl Rows {
+    fn new(len: usize, channels: usize) -> Self {
+        let channels = channels.max(1);
+        let wide = channels * (64 / channels).max(1);
+        Rows { len, channels, wide, piece: len.div_ceil(16).max(1 << 14).next_multiple_of(wide) }
+    }
+
+    /// `row` again and again, as long as what is taken at once.
+    fn widen<T: Copy>(&self, row: &[T]) -> Vec<T> {
+        row.iter().copied().cycle().take(self.wide).collect()
+    }
+
+    /// The sum of `f(a, b, centre)` for each channel.
+    fn sums(&self, a: &[f32], b: &[f32], centre: &[f64], f: impl Fn(f32, f32, f64) -> f64 + Sync) -> Vec<f64> {
+        let centre = self.widen(centre);
+        let mut partial = vec![vec![0f64; self.wide]; self.len.div_ceil(self.piece)];
+        threads::for_each(&mut partial, |i, sums| {
+            let range = i * self.piece..self.len.min((i + 1) * self.piece);
+            for (a, b) in a[range.clone()].chunks(self.wide).zip(b[range].chunks(self.wide)) {
+                let each = sums.iter_mut().zip(a).zip(b).zip(&centre);
+                each.for_each(|(((sum, a), b), centre)| *sum += f(*a, *b, *centre));
+            }
+        });
+        let mut sums = vec![0f64; self.channels];
+        for row in partial.iter().flat_map(|piece| piece.chunks_exact(self.channels)) {
+            sums.iter_mut().zip(row).for_each(|(sum, part)| *sum += part);
+        }
+        sums
+    }
+
+    /// Sums of each channel, divided by the number of its values.
+    fn means(&self, sums: &[f64]) -> Vec<f64> {
+        let count = (self.len / self.channels).max(1) as f64;
+        sums.iter().map(|sum| sum / count).collect()
+    }
+
+    /// Calls `work` with each run of `wide` values and where it starts; the last may be shorter.
+    fn change(&self, values: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+        let mut pieces: Vec<&mut [f32]> = values.chunks_mut(self.piece).collect();
+        threads::for_each(&mut pieces, |i, piece| {
+            let runs = piece.chunks_mut(self.wide).enumerate();
+            runs.for_each(|(j, run)| work(i * self.piece + j * self.wide, run));
+        });
+    }
+}
