@@ -14,13 +14,13 @@ fn main() -> cornu::Result<()> {
     model
         .add(Input::new([28, 28, 1]))
         .add(Rescaling::new(1.0 / 255.0))
-        .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu"))
+        .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(MaxPooling2D::new(2))
-        .add(Conv2D::new(16, 5).activation("relu"))
+        .add(Conv2D::new(16, 5).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(MaxPooling2D::new(2))
         .add(Flatten::new())
-        .add(Dense::new(120).activation("relu"))
-        .add(Dense::new(84).activation("relu"))
+        .add(Dense::new(120).activation("relu").kernel_regularizer(L2::new(5e-4)))
+        .add(Dense::new(84).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(Dense::new(10).activation("softmax"));
     // The rate falls along a cosine, from 0.05 to 0 at the last step.
     let steps = (train.len() as u64 * 9 / 10).div_ceil(64) * epochs as u64;
