@@ -91,7 +91,8 @@ fn main() -> cornu::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let json = arguments.iter().any(|a| a == "--json");
     let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    let x = Array4::from_shape_fn((SAMPLES, 28, 28, 1), |(n, i, j, _)| ((n * 31 + i * 7 + j * 13) % 256) as f32 / 255.0);
+    let x =
+        Array4::from_shape_fn((SAMPLES, 28, 28, 1), |(n, i, j, _)| ((n * 31 + i * 7 + j * 13) % 256) as f32 / 255.0);
     let y = Array1::from_shape_fn(SAMPLES, |n| (n % 10) as u8);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if !json {

@@ -47,7 +47,11 @@ fn main() -> cornu::Result<()> {
         let (digit, p) = row.iter().enumerate().fold((0, 0.0), |best, (i, &p)| if p > best.1 { (i, p) } else { best });
         println!("  a {label}, seen as {digit} ({:.1} %)", 100.0 * p);
     }
-    println!("\ntrained {} epochs, last validation accuracy {:.4}", epochs, history.last("val_accuracy").unwrap_or(0.0));
+    println!(
+        "\ntrained {} epochs, last validation accuracy {:.4}",
+        epochs,
+        history.last("val_accuracy").unwrap_or(0.0)
+    );
     println!("test accuracy: {:.4}", scores["accuracy"]);
     Ok(())
 }

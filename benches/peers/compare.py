@@ -52,7 +52,7 @@ def keras_side(names):
         model = keras.Sequential([keras.Input((28, 28, 1)), *body[kind](), L.Dense(10, "softmax")])
         optimizer = keras.optimizers.SGD(0.01, momentum=0.9) if kind == "lenet5" else "adam"
         # jit_compile is slower on the CPU for networks of this size.
-        model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
         run = (lambda m=model, b=batch: m.predict(x, b, verbose=0)) if name.endswith("infer") else \
               (lambda m=model, b=batch: m.fit(x, y, b, verbose=0))
         run()

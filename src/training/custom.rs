@@ -1,7 +1,7 @@
 //! The training step in its parts, for loops of one's own: forward, backward, apply.
 
-use super::Inputs;
-use super::step::{apply, gather};
+use super::inputs::{Inputs, gather};
+use super::step::apply;
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved, Values};
 use crate::model::Model;
