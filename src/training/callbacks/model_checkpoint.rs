@@ -43,10 +43,8 @@ pub struct ModelCheckpoint {
 /// Writes the model, or its weights only, to a path.
 type Save = fn(&Model, &Path, weights_only: bool) -> Result<()>;
 
-// MERGE: with src/formats, the body is
-// `if weights_only { model.save_weights(path) } else { model.save(path) }`, and this comment goes.
-fn save(_model: &Model, path: &Path, _weights_only: bool) -> Result<()> {
-    Err(Error::State(format!("{}: this build of cornu cannot save models", path.display())))
+fn save(model: &Model, path: &Path, weights_only: bool) -> Result<()> {
+    if weights_only { model.save_weights(path) } else { model.save(path) }
 }
 
 impl ModelCheckpoint {
