@@ -75,6 +75,7 @@ pub mod runtime;
 pub mod schedules;
 pub mod shape;
 pub mod tensor;
+pub mod testing;
 pub mod training;
 #[cfg(feature = "plot")]
 pub mod visualize;
