@@ -14,13 +14,13 @@ fn main() -> cornu::Result<()> {
     model
         .add(Input::new([28, 28, 1]))
         .add(Rescaling::new(1.0 / 255.0))
-        .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu"))
+        .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(MaxPooling2D::new(2))
-        .add(Conv2D::new(16, 5).activation("relu"))
+        .add(Conv2D::new(16, 5).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(MaxPooling2D::new(2))
         .add(Flatten::new())
-        .add(Dense::new(120).activation("relu"))
-        .add(Dense::new(84).activation("relu"))
+        .add(Dense::new(120).activation("relu").kernel_regularizer(L2::new(5e-4)))
+        .add(Dense::new(84).activation("relu").kernel_regularizer(L2::new(5e-4)))
         .add(Dense::new(10).activation("softmax"));
     // The rate falls along a cosine, from 0.05 to 0 at the last step.
     let steps = (train.len() as u64 * 9 / 10).div_ceil(64) * epochs as u64;
@@ -47,7 +47,11 @@ fn main() -> cornu::Result<()> {
         let (digit, p) = row.iter().enumerate().fold((0, 0.0), |best, (i, &p)| if p > best.1 { (i, p) } else { best });
         println!("  a {label}, seen as {digit} ({:.1} %)", 100.0 * p);
     }
-    println!("\ntrained {} epochs, last validation accuracy {:.4}", epochs, history.last("val_accuracy").unwrap_or(0.0));
+    println!(
+        "\ntrained {} epochs, last validation accuracy {:.4}",
+        epochs,
+        history.last("val_accuracy").unwrap_or(0.0)
+    );
     println!("test accuracy: {:.4}", scores["accuracy"]);
     Ok(())
 }

@@ -101,8 +101,8 @@ pub mod prelude {
         CosineDecay, CosineDecayRestarts, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay,
     };
     pub use crate::training::callbacks::{
-        CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau,
-        TerminateOnNaN,
+        CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode, ModelCheckpoint,
+        ReduceLROnPlateau, TerminateOnNaN,
     };
     pub use crate::training::{Compile, Evaluate, Fit, History, Logs, Predict};
     pub use crate::{Error, Padding, Result, Shape, Shared, Tensor, datasets};

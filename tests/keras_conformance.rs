@@ -116,7 +116,10 @@ fn check(folder: &Path, case: &Value) -> Result<(), String> {
     let y: Vec<&dyn Rows> = y.iter().map(Npy::rows).collect();
     let weights = fit["sample_weight"].as_str().map(|name| Npy::read(&file(name)));
     let batch_size = fit["batch_size"].as_u64().unwrap() as usize;
-    let options = Evaluate::new().batch_size(batch_size);
+    let mut options = Evaluate::new().batch_size(batch_size);
+    if let Some(weights) = &weights {
+        options = options.sample_weight(Inputs::from(vec![weights.rows()]));
+    }
     let scores = model.evaluate(Inputs::from(x.clone()), Inputs::from(y.clone()), options).map_err(text)?;
     compare_logs("evaluate", |name| scores.logs().get_list(name).map(<[f64]>::to_vec), &fit["evaluate_before"], tolerance)?;
 

@@ -343,3 +343,19 @@ fn metrics_are_named_as_in_keras() {
     let only = model.evaluate(&x1, &Array1::from(y1), Evaluate::default()).unwrap();
     assert!((scores["weighted_acc"] - only["acc"]).abs() < 1e-9);
 }
+
+#[test]
+fn checkpoints_are_whole_models() {
+    let (x, y) = xor(40);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs/{epoch:02d}-{val_loss:.2f}.cornu");
+    let mut model = classifier(2);
+    let mut checkpoint = ModelCheckpoint::new(path);
+    let options = Fit::new().epochs(3).validation_split(0.25).verbose(0).callback(&mut checkpoint);
+    let history = model.fit(&x, &y, options).unwrap();
+    let last = folder.path().join(format!("runs/03-{:.2}.cornu", history.last("val_loss").unwrap()));
+    assert_eq!(checkpoint.last_saved(), Some(last.as_path()));
+    let loaded = Sequential::load(&last).unwrap();
+    assert_eq!(loaded.get_weights(), model.get_weights());
+    assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 3);
+}

@@ -1,6 +1,6 @@
 //! `compile`: what is minimized, how, and what is reported.
 
-use super::step::Piece;
+use super::pieces::Piece;
 use crate::config::Shared;
 use crate::error::{Context, Error, Result};
 use crate::layer::Param;

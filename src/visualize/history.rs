@@ -39,3 +39,28 @@ impl History {
         Curves::from(self).save(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::Logs;
+
+    #[test]
+    fn curves_keep_their_own_epochs() {
+        let mut history = History::default();
+        for epoch in 0..4 {
+            let mut logs = Logs::new();
+            logs.insert("loss", 1.0 / (epoch + 1) as f64);
+            if epoch % 2 == 1 {
+                logs.insert_list("val_f1_score", vec![0.25, 0.25 * epoch as f64]);
+            }
+            history.push(epoch, &logs);
+        }
+        let loss = Curve::new("loss", [1.0, 0.5, 1.0 / 3.0, 0.25]).epochs(0..4);
+        let score = Curve::new("val_f1_score", [0.25, 0.5]).epochs([1, 3]);
+        assert_eq!(Curves::from(&history), Curves::new([loss, score]));
+        let folder = tempfile::tempdir().unwrap();
+        history.plot(folder.path().join("curves.png")).unwrap();
+        assert!(History::default().plot(folder.path().join("none.png")).is_err());
+    }
+}

@@ -226,3 +226,15 @@ fn scientific(x: f64, digits: usize) -> String {
         None => text,
     }
 }
+
+/// The `callback` method of an options type.
+macro_rules! callback_builder {
+    () => {
+        /// Adds a callback. To look at it afterwards, lend it: `.callback(&mut mine)`.
+        pub fn callback(mut self, callback: impl super::callbacks::Callback + 'a) -> Self {
+            self.callbacks.push(callback);
+            self
+        }
+    };
+}
+pub(super) use callback_builder;

@@ -43,10 +43,8 @@ pub struct ModelCheckpoint {
 /// Writes the model, or its weights only, to a path.
 type Save = fn(&Model, &Path, weights_only: bool) -> Result<()>;
 
-// MERGE: with src/formats, the body is
-// `if weights_only { model.save_weights(path) } else { model.save(path) }`, and this comment goes.
-fn save(_model: &Model, path: &Path, _weights_only: bool) -> Result<()> {
-    Err(Error::State(format!("{}: this build of cornu cannot save models", path.display())))
+fn save(model: &Model, path: &Path, weights_only: bool) -> Result<()> {
+    if weights_only { model.save_weights(path) } else { model.save(path) }
 }
 
 impl ModelCheckpoint {
@@ -198,5 +196,110 @@ impl Callback for ModelCheckpoint {
             self.save_model(model, None, logs)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A file that says how it was saved.
+    fn note(model: &Model, path: &Path, weights_only: bool) -> Result<()> {
+        fs::write(path, format!("{} {weights_only}", model.name())).map_err(|source| Error::io(path, source))
+    }
+
+    /// The files that a checkpoint wrote, and what it is after: epochs of four batches, with these
+    /// validation losses (none: no validation).
+    fn run(
+        template: &str,
+        set: impl FnOnce(ModelCheckpoint) -> ModelCheckpoint,
+        val_losses: &[Option<f64>],
+    ) -> Result<(Vec<String>, ModelCheckpoint)> {
+        let folder = tempfile::tempdir().unwrap();
+        let new = ModelCheckpoint { save: note, ..ModelCheckpoint::new(folder.path().join(template)) };
+        let (mut checkpoint, mut model, mut logs) = (set(new), Model::empty("net"), Logs::new());
+        checkpoint.on_train_begin(&mut model)?;
+        for (epoch, val_loss) in val_losses.iter().enumerate() {
+            logs = Logs::new();
+            checkpoint.on_epoch_begin(&mut model, epoch)?;
+            for batch in 0..4 {
+                logs.insert("loss", 1.0 / (batch + 1) as f64);
+                checkpoint.on_train_batch_end(&mut model, batch, &logs)?;
+            }
+            val_loss.iter().for_each(|v| logs.insert("val_loss", *v));
+            checkpoint.on_epoch_end(&mut model, epoch, &mut logs)?;
+        }
+        checkpoint.on_train_end(&mut model, &logs)?;
+        let saved = fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        let mut saved: Vec<String> = saved.collect();
+        saved.sort();
+        Ok((saved, checkpoint))
+    }
+
+    const LOSSES: [Option<f64>; 5] = [Some(0.5), Some(0.625), Some(0.375), Some(0.375), Some(0.25)];
+
+    #[test]
+    fn every_epoch_has_its_file() -> Result<()> {
+        let (saved, checkpoint) = run("{epoch:02d}-{val_loss:.2f}.keras", |c| c, &LOSSES)?;
+        assert_eq!(saved, ["01-0.50.keras", "02-0.62.keras", "03-0.38.keras", "04-0.38.keras", "05-0.25.keras"]);
+        assert!(checkpoint.last_saved().unwrap().ends_with("05-0.25.keras"));
+        let (saved, _) = run("{epoch}", |c| c.period(2), &LOSSES)?;
+        assert_eq!(saved, ["2", "4"]);
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_best_are_saved() -> Result<()> {
+        let (saved, checkpoint) = run("{epoch}", |c| c.save_best_only(true), &LOSSES)?;
+        assert_eq!(saved, ["1", "3", "5"]);
+        assert_eq!(checkpoint.best(), Some(0.25));
+        assert_eq!(run("{epoch}", |c| c.save_best_only(true).mode(Mode::Max), &LOSSES)?.0, ["1", "2"]);
+        assert_eq!(run("{epoch}", |c| c.save_best_only(true).initial_value_threshold(0.375), &LOSSES)?.0, ["5"]);
+        assert_eq!(run("{epoch}", |c| c.save_best_only(true).period(2), &LOSSES)?.0, ["2", "4"]);
+        // Where the value is missing, Keras saves.
+        let some = [Some(0.5), None, Some(0.75)];
+        assert_eq!(run("{epoch}", |c| c.save_best_only(true), &some)?.0, ["1", "2"]);
+        Ok(())
+    }
+
+    #[test]
+    fn batches_are_counted_through_the_epochs() -> Result<()> {
+        let (saved, _) = run("{epoch}-{batch}-{loss:.2f}", |c| c.save_freq(3), &LOSSES)?;
+        assert_eq!(saved, ["1-3-0.33", "2-2-0.50", "3-1-1.00", "3-4-0.25", "4-3-0.33", "5-2-0.50"]);
+        Ok(())
+    }
+
+    #[test]
+    fn folders_are_made_and_the_weights_alone_are_saved() -> Result<()> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b{epoch}/c.weights.h5");
+        let mut checkpoint = ModelCheckpoint { save: note, ..ModelCheckpoint::new(path) }.save_weights_only(true);
+        checkpoint.on_epoch_end(&mut Model::empty("net"), 8, &mut Logs::new())?;
+        let saved = checkpoint.last_saved().unwrap();
+        assert_eq!(saved, folder.path().join("a/b9/c.weights.h5"));
+        assert_eq!(fs::read_to_string(saved).unwrap(), "net true");
+        // A file stands where a folder is to be.
+        let path = saved.join("d.keras");
+        let mut checkpoint = ModelCheckpoint { save: note, ..ModelCheckpoint::new(path) };
+        let error = checkpoint.on_epoch_end(&mut Model::empty("net"), 0, &mut Logs::new()).unwrap_err();
+        assert!(matches!(error.root(), Error::Io { .. }), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let error = |template: &str, set: fn(ModelCheckpoint) -> ModelCheckpoint| {
+            run(template, set, &LOSSES).map(|_| ()).unwrap_err().to_string()
+        };
+        let message = error("{val_los:.2f}", |c| c);
+        assert!(message.starts_with("ModelCheckpoint: '"), "{message}");
+        assert!(message.ends_with("there is no value 'val_los'; there are: epoch, loss, val_loss"), "{message}");
+        assert!(error("{batch}", |c| c).contains("no value 'batch'"));
+        assert!(error("{val_loss:.2f}", |c| c.save_freq(2)).contains("there are: epoch, batch, loss"));
+        assert!(error("{epoch", |c| c).contains("not closed"));
+        assert!(error("m", |c| c.period(0)).contains("period"));
+        assert!(error("m", |c| c.save_freq(0)).contains("save_freq"));
+        assert!(error("m", |c| c.save_best_only(true).monitor("mine")).contains("mode(Mode::Min)"));
     }
 }

@@ -193,6 +193,8 @@ impl Output {
         #[cfg(feature = "progress")]
         if let Output::Bar(bar) = self {
             bar.finish_with_message(text.to_owned());
+            // The bar fills its line, so that this does not leave an empty one.
+            let _ = writeln!(io::stderr());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::monitor::{Mode, Monitor};
 use super::{Callback, Verbose, say};
+use crate::config::check_non_negative;
 use crate::error::{Context, Result, ensure};
 use crate::model::Model;
 use crate::training::Logs;
@@ -106,17 +107,13 @@ impl ReduceLROnPlateau {
 impl Callback for ReduceLROnPlateau {
     fn on_train_begin(&mut self, model: &mut Model) -> Result<()> {
         (self.best, self.wait, self.cooling) = (None, 0, 0);
-        let (factor, min_lr) = (self.factor, self.min_lr);
+        let factor = self.factor;
         ensure!(
             (0.0..1.0).contains(&factor),
             Argument,
             "{NAME}: factor is {factor}; it must be at least 0 and below 1"
         );
-        ensure!(
-            min_lr >= 0.0 && min_lr.is_finite(),
-            Argument,
-            "{NAME}: min_lr is {min_lr}; it must be a number of at least 0"
-        );
+        check_non_negative("min_lr", self.min_lr).at(|| NAME.to_owned())?;
         // A rate that follows a schedule is refused now, not after hours at the first plateau.
         model.learning_rate().and_then(|rate| model.set_learning_rate(rate)).at(|| NAME.to_owned())?;
         self.monitor.begin(NAME)
