@@ -463,6 +463,8 @@ pub(crate) struct Pass {
     pub step: u64,
     /// The place in the epoch of the first sample.
     pub first_sample: u64,
+    /// The part of its batch that these samples are: 1 where a batch is not cut.
+    pub share: f64,
     pub workspace: Arc<Workspace>,
 }
 
@@ -576,6 +578,12 @@ impl Forward<'_> {
         random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, u64::MAX)
     }
 
+    /// What turns a sum over the samples of `tensor` into its part of a mean over the whole batch, of
+    /// which this call may see a piece.
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.pass.share / tensor.batch().max(1) as f64
+    }
+
     /// Adds a term to the loss (Keras: `add_loss`). Its gradient is this layer's own business.
     pub fn add_loss(&mut self, loss: f64) {
         self.effects.loss += loss;
@@ -672,6 +680,7 @@ pub struct Backward<'a> {
     pub(crate) saved: &'a mut Saved,
     pub(crate) gradients: &'a mut GradientStore,
     pub(crate) workspace: &'a Arc<Workspace>,
+    pub(crate) share: f64,
     pub(crate) trainable: bool,
     /// Which inputs' gradients are wanted.
     pub(crate) wanted: SmallVec<[bool; 4]>,
@@ -739,6 +748,11 @@ impl Backward<'_> {
         self.workspace
     }
 
+    /// As [`Forward::mean_scale`].
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.share / tensor.batch().max(1) as f64
+    }
+
     /// Calls the backward pass of the child layer that was called last.
     ///
     /// # Errors
@@ -762,6 +776,7 @@ impl Backward<'_> {
             saved: &mut saved,
             gradients: self.gradients,
             workspace: self.workspace,
+            share: self.share,
             trainable,
             wanted,
         })
@@ -925,7 +940,7 @@ pub trait LayerExt: Into<LayerHandle> {
         handle
     }
 
-    /// Adds a penalty on its output to the loss, summed over the batch.
+    /// Adds a penalty on its output to the loss, divided by the size of the batch.
     fn activity_regularizer(self, regularizer: impl Into<Shared<dyn Regularizer>>) -> LayerHandle {
         let handle: LayerHandle = self.into();
         *handle.0.activity_regularizer.write().unwrap_or_else(PoisonError::into_inner) = Some(regularizer.into());

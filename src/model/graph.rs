@@ -232,7 +232,7 @@ impl Node {
         let outputs = self.layer.layer().forward(inputs, cx)?;
         if let Some(regularizer) = self.layer.activity_regularizer() {
             for output in outputs.iter() {
-                cx.add_loss(regularizer.loss(output));
+                cx.add_loss(regularizer.loss(output) * cx.mean_scale(output));
                 cx.save(output.clone());
             }
         }
@@ -257,7 +257,7 @@ impl Node {
             for gradient in known.iter_mut().rev() {
                 let output = cx.restore()?;
                 let gradient = gradient.get_or_insert_with(|| Tensor::zeros(output.shape()));
-                regularizer.add_gradient(&output, 1.0, gradient.data_mut());
+                regularizer.add_gradient(&output, cx.mean_scale(&output) as f32, gradient.data_mut());
             }
         }
         // Nothing downstream depends on this layer's only output.

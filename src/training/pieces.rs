@@ -43,9 +43,12 @@ impl Piece {
     }
 }
 
-/// Some samples of a tensor.
+/// Some samples of a tensor; a loss that gives one number for a whole batch has nothing to cut.
 pub(super) fn slice(tensor: &Tensor, range: Range<usize>, workspace: &Arc<Workspace>) -> Tensor {
     let mut dims = Dims::from_slice(tensor.shape());
+    if dims.is_empty() {
+        return tensor.clone();
+    }
     let each = tensor.len() / dims[0].max(1);
     dims[0] = range.len();
     let mut part = Tensor::scratch(&dims, workspace);

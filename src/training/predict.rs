@@ -58,6 +58,7 @@ impl Model {
                         seed: self.seed,
                         step: 0,
                         first_sample: 0,
+                        share: 1.0,
                         workspace: piece.workspace.clone(),
                     };
                     let mut cx = Forward {

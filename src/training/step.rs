@@ -56,6 +56,7 @@ impl Model {
                 seed,
                 step,
                 first_sample: batch.first_sample + range.start as u64,
+                share: range.len() as f64 / n as f64,
                 workspace: piece.workspace.clone(),
             };
             if training {
@@ -146,6 +147,7 @@ fn run_piece(
                 saved: &mut saved,
                 gradients,
                 workspace: &pass.workspace,
+                share: pass.share,
                 trainable: true,
                 wanted: smallvec::smallvec![],
             },
