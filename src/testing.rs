@@ -48,7 +48,7 @@ use crate::Activation;
 use crate::config::{Family, Shared, snake_case};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{
-    Backward, Effects, Forward, GradientStore, Gradients, Layer, LayerHandle, Param, Pass, Saved, Values,
+    Backward, Build, Effects, Forward, GradientStore, Gradients, Layer, LayerHandle, Param, Pass, Saved, Values,
 };
 use crate::losses::{self, Loss};
 use crate::model::Model;
@@ -282,17 +282,14 @@ impl GradientCheck {
         }
         let of_batch = |x: &Tensor| Shape::batch_of(x.shape().get(1..).unwrap_or(&[]));
         let shapes: Vec<Shape> = inputs.iter().map(of_batch).collect();
-        let promised = handle.build(&shapes, self.seed, &handle.name())?;
+        let promised = handle.build(&shapes, &Build::new(self.seed))?;
         let weights = handle.weights();
         let learned =
             if handle.trainable() { weights.into_iter().filter(Param::is_learned).collect() } else { Vec::new() };
         let first: Vec<Tensor> = learned.iter().map(Param::value).collect();
 
         let forward = |inputs: Values, cx: &mut Forward<'_>| {
-            let outputs = handle.layer().forward(inputs, cx)?;
-            if let Some(regularizer) = handle.activity_regularizer() {
-                outputs.iter().for_each(|output| cx.add_loss(regularizer.loss(output)));
-            }
+            let outputs = handle.forward(inputs, cx)?;
             let fits = outputs.iter().zip(&promised).all(|(output, shape)| shape.accepts(output.shape()));
             let given: Vec<&[usize]> = outputs.iter().map(Tensor::shape).collect();
             ensure!(
@@ -308,18 +305,12 @@ impl GradientCheck {
             Ok(sum.fold(Score::default(), |a, b| a + b))
         };
         let slope = |outputs: &Values| {
-            let one = |(i, y): (usize, &Tensor)| {
-                let mut gradient = self.values(y.shape(), "output", i as u64);
-                if let Some(regularizer) = handle.activity_regularizer() {
-                    regularizer.add_gradient(y, 1.0, gradient.data_mut());
-                }
-                gradient
-            };
+            let one = |(i, y): (usize, &Tensor)| self.values(y.shape(), "output", i as u64);
             Ok(outputs.iter().enumerate().map(one).collect())
         };
         let function = Function {
             forward: &forward,
-            backward: &|gradients, cx| handle.layer().backward(gradients, cx),
+            backward: &|gradients, cx| handle.backward(gradients.into_iter().map(Some).collect(), cx),
             score: &score,
             slope: &slope,
             trainable: handle.trainable(),
@@ -677,8 +668,14 @@ impl Function<'_> {
         inputs: &[Tensor],
         saved: Option<(&mut Saved, bool)>,
     ) -> Result<(Values, f64)> {
-        let pass =
-            Pass { training: check.training, seed: check.seed, step: 0, first_sample: 0, workspace: Workspace::new() };
+        let pass = Pass {
+            training: check.training,
+            seed: check.seed,
+            step: 0,
+            first_sample: 0,
+            share: 1.0,
+            workspace: Workspace::new(),
+        };
         let mut effects = Effects::default();
         let recording = saved.is_some();
         let mut none = Saved::default();
@@ -726,6 +723,7 @@ impl Function<'_> {
                 saved: &mut saved,
                 gradients: store,
                 workspace: &Workspace::new(),
+                share: 1.0,
                 trainable: self.trainable,
                 wanted: inputs.iter().map(|_| wanted).collect(),
             },

@@ -4,6 +4,7 @@
 use cornu::layer::{Backward, Build, Forward, Gradients, Param, Values};
 use cornu::losses::*;
 use cornu::prelude::*;
+use cornu::regularizers::{OrthogonalMode, OrthogonalRegularizer, Regularizer};
 use cornu::testing::{self, GradientCheck, check_layer};
 use std::collections::BTreeSet;
 

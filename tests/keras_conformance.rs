@@ -121,7 +121,12 @@ fn check(folder: &Path, case: &Value) -> Result<(), String> {
         options = options.sample_weight(Inputs::from(vec![weights.rows()]));
     }
     let scores = model.evaluate(Inputs::from(x.clone()), Inputs::from(y.clone()), options).map_err(text)?;
-    compare_logs("evaluate", |name| scores.logs().get_list(name).map(<[f64]>::to_vec), &fit["evaluate_before"], tolerance)?;
+    compare_logs(
+        "evaluate",
+        |name| scores.logs().get_list(name).map(<[f64]>::to_vec),
+        &fit["evaluate_before"],
+        tolerance,
+    )?;
 
     let mut options = Fit::new()
         .epochs(fit["epochs"].as_u64().unwrap() as usize)
