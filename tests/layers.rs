@@ -79,7 +79,7 @@ fn convolution_of_the_course() {
     let mut model = Sequential::new();
     model.add(Input::new([4, 4, 1])).add(ZeroPadding2D::new(1)).add(Conv2D::new(1, 3).use_bias(false));
     model.build().unwrap();
-    model.set_weights(&[filter.clone()]).unwrap();
+    model.set_weights(std::slice::from_ref(&filter)).unwrap();
     assert_eq!(model.predict(&x, Predict::default()).unwrap(), image(padded));
 }
 
@@ -146,6 +146,7 @@ fn batch_norm_steps(layer: BatchNormalization, sample: &[usize], first: [&[f32];
 
 #[test]
 #[rustfmt::skip]
+#[allow(clippy::excessive_precision, reason = "as Keras prints them")]
 fn batch_normalization_follows_keras() {
     let steps: [Step; 3] = [
         [
