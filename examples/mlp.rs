@@ -22,7 +22,7 @@ fn main() -> cornu::Result<()> {
 
     // The pixels stay bytes, a quarter of the memory: the first layer scales them.
     let options = Fit::new()
-        .epochs(if short { 1 } else { 15 })
+        .epochs(if short { 1 } else { 10 })
         .batch_size(128)
         .validation_split(0.1)
         .callback(ReduceLROnPlateau::new().monitor("val_loss").patience(1).factor(0.3));

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A layer with any number of inputs, outputs, weights and child layers.
@@ -347,15 +347,29 @@ impl fmt::Debug for Param {
 }
 
 /// The context in which a layer makes its weights.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Build {
     seed: u64,
     path: String,
+    /// How many more values may be made, when they are zeros that those of a file will replace.
+    room: Option<Arc<AtomicUsize>>,
 }
 
 impl Build {
-    pub(crate) fn new(seed: u64, path: &str) -> Self {
-        Build { seed, path: path.to_owned() }
+    /// Weights start as their initializers say.
+    pub(crate) fn new(seed: u64) -> Self {
+        Build { seed, path: String::new(), room: None }
+    }
+
+    /// Weights start as zeros, since a file has the values: so many, and no more can be made, so that
+    /// a damaged file cannot ask for more memory than it fills.
+    pub(crate) fn to_load(seed: u64, values: usize) -> Self {
+        Build { room: Some(Arc::new(AtomicUsize::new(values))), ..Build::new(seed) }
+    }
+
+    /// The same, for what stands below `name`.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        Build { path: join(&self.path, name), ..self.clone() }
     }
 
     /// Makes a learned weight. Its first values depend on the model's seed and on its path alone.
@@ -395,8 +409,7 @@ impl Build {
     /// # Errors
     /// Those of `build`, with the child's name.
     pub fn child<T>(&mut self, name: &str, build: impl FnOnce(&mut Build) -> Result<T>) -> Result<T> {
-        let mut inner = Build { seed: self.seed, path: join(&self.path, name) };
-        build(&mut inner).at(|| format!("'{name}'"))
+        build(&mut self.below(name)).at(|| format!("'{name}'"))
     }
 
     /// The seed of the model.
@@ -414,8 +427,19 @@ impl Build {
             "weight '{path}' of shape {shape:?} is too large"
         );
         initializer.check().at(|| format!("{name}_initializer"))?;
-        let mut rng = random::stream(self.seed, random::stream_of(&path), 0, 0);
-        let value = initializer.initialize(shape, &mut rng).at(|| format!("{name}_initializer"))?;
+        let value = match &self.room {
+            None => {
+                let mut rng = random::stream(self.seed, random::stream_of(&path), 0, 0);
+                initializer.initialize(shape, &mut rng).at(|| format!("{name}_initializer"))?
+            }
+            Some(room) => {
+                let values = shape.iter().product();
+                let take = |left: usize| left.checked_sub(values);
+                let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+                ensure!(taken.is_ok(), Format, "the file has no values for weight '{path}' of shape {shape:?}");
+                Tensor::zeros(shape)
+            }
+        };
         ensure!(
             value.shape() == shape,
             Shape,
@@ -439,6 +463,8 @@ pub(crate) struct Pass {
     pub step: u64,
     /// The place in the epoch of the first sample.
     pub first_sample: u64,
+    /// The part of its batch that these samples are: 1 where a batch is not cut.
+    pub share: f64,
     pub workspace: Arc<Workspace>,
 }
 
@@ -552,6 +578,12 @@ impl Forward<'_> {
         random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, u64::MAX)
     }
 
+    /// What turns a sum over the samples of `tensor` into its part of a mean over the whole batch, of
+    /// which this call may see a piece.
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.pass.share / tensor.batch().max(1) as f64
+    }
+
     /// Adds a term to the loss (Keras: `add_loss`). Its gradient is this layer's own business.
     pub fn add_loss(&mut self, loss: f64) {
         self.effects.loss += loss;
@@ -648,6 +680,7 @@ pub struct Backward<'a> {
     pub(crate) saved: &'a mut Saved,
     pub(crate) gradients: &'a mut GradientStore,
     pub(crate) workspace: &'a Arc<Workspace>,
+    pub(crate) share: f64,
     pub(crate) trainable: bool,
     /// Which inputs' gradients are wanted.
     pub(crate) wanted: SmallVec<[bool; 4]>,
@@ -715,6 +748,11 @@ impl Backward<'_> {
         self.workspace
     }
 
+    /// As [`Forward::mean_scale`].
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.share / tensor.batch().max(1) as f64
+    }
+
     /// Calls the backward pass of the child layer that was called last.
     ///
     /// # Errors
@@ -738,6 +776,7 @@ impl Backward<'_> {
             saved: &mut saved,
             gradients: self.gradients,
             workspace: self.workspace,
+            share: self.share,
             trainable,
             wanted,
         })
@@ -853,7 +892,7 @@ impl LayerHandle {
     }
 
     /// Makes its weights if it has none yet, and says what shapes it gives out.
-    pub(crate) fn build(&self, inputs: &[Shape], seed: u64, path: &str) -> Result<Vec<Shape>> {
+    pub(crate) fn build(&self, inputs: &[Shape], cx: &Build) -> Result<Vec<Shape>> {
         let build = || {
             let mut layer = self.0.layer.write().unwrap_or_else(PoisonError::into_inner);
             layer.check()?;
@@ -862,7 +901,7 @@ impl LayerHandle {
             }
             let outputs = layer.output_shapes(inputs)?;
             if !self.0.built.swap(true, Ordering::Relaxed) {
-                layer.build(inputs, &mut Build::new(seed, path)).inspect_err(|_| {
+                layer.build(inputs, &mut cx.below(&self.name())).inspect_err(|_| {
                     self.0.built.store(false, Ordering::Relaxed);
                 })?;
             }
@@ -901,7 +940,7 @@ pub trait LayerExt: Into<LayerHandle> {
         handle
     }
 
-    /// Adds a penalty on its output to the loss, summed over the batch.
+    /// Adds a penalty on its output to the loss, divided by the size of the batch.
     fn activity_regularizer(self, regularizer: impl Into<Shared<dyn Regularizer>>) -> LayerHandle {
         let handle: LayerHandle = self.into();
         *handle.0.activity_regularizer.write().unwrap_or_else(PoisonError::into_inner) = Some(regularizer.into());

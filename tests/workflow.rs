@@ -324,3 +324,38 @@ fn the_summary_is_keras_table() {
         assert!(text.contains(line), "{text}\nlacks\n{line}");
     }
 }
+
+#[test]
+fn metrics_are_named_as_in_keras() {
+    let (x, y) = xor(20);
+    let mut model = classifier(1);
+    let settings = Compile::new("sgd", "sparse_categorical_crossentropy")
+        .metrics(cornu::metrics!["acc", "acc", "sparse_top_k_categorical_accuracy"])
+        .weighted_metrics(["acc", "accuracy"]);
+    model.compile_with(settings).unwrap();
+    let weights = y.mapv(f32::from);
+    let scores = model.evaluate(&x, &y, Evaluate::new().sample_weight(&weights)).unwrap();
+    let names: Vec<&str> = scores.logs().names().collect();
+    let want = ["loss", "acc", "acc_1", "sparse_top_k_categorical_accuracy", "weighted_acc", "accuracy"];
+    assert_eq!(names, want);
+    let (x1, y1): (Vec<_>, Vec<_>) = (0..20).filter(|&i| y[i] == 1).map(|i| (x.row(i).to_vec(), y[i])).unzip();
+    let x1 = Array2::from_shape_fn((x1.len(), 2), |(i, j)| x1[i][j]);
+    let only = model.evaluate(&x1, &Array1::from(y1), Evaluate::default()).unwrap();
+    assert!((scores["weighted_acc"] - only["acc"]).abs() < 1e-9);
+}
+
+#[test]
+fn checkpoints_are_whole_models() {
+    let (x, y) = xor(40);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("runs/{epoch:02d}-{val_loss:.2f}.cornu");
+    let mut model = classifier(2);
+    let mut checkpoint = ModelCheckpoint::new(path);
+    let options = Fit::new().epochs(3).validation_split(0.25).verbose(0).callback(&mut checkpoint);
+    let history = model.fit(&x, &y, options).unwrap();
+    let last = folder.path().join(format!("runs/03-{:.2}.cornu", history.last("val_loss").unwrap()));
+    assert_eq!(checkpoint.last_saved(), Some(last.as_path()));
+    let loaded = Sequential::load(&last).unwrap();
+    assert_eq!(loaded.get_weights(), model.get_weights());
+    assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 3);
+}

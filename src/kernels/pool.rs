@@ -82,7 +82,7 @@ impl Pool2d {
                     let (best, index) = (&mut y[out..][..c], &mut indices[out..][..c]);
                     if rows.len() == 2 && cols.len() == 2 {
                         let at = (rows.start * self.in_w + cols.start) * c;
-                        max_of_four(x, [at, at + c, at + self.in_w * c, at + (self.in_w + 1) * c], best, index);
+                        max_of_four(x, self.in_w * c, at, c, |i, max| (best[i], index[i]) = max);
                         return;
                     }
                     for iy in rows.clone() {
@@ -104,6 +104,10 @@ impl Pool2d {
             }
             None => self.for_windows(|out, b, rows, cols| {
                 let (x, best) = (&x[b * image..][..image], &mut y[out..][..c]);
+                if rows.len() == 2 && cols.len() == 2 {
+                    let at = (rows.start * self.in_w + cols.start) * c;
+                    return max_of_four(x, self.in_w * c, at, c, |i, max| best[i] = max.0);
+                }
                 for iy in rows.clone() {
                     for ix in cols.clone() {
                         let cell = &x[(iy * self.in_w + ix) * c..][..c];
@@ -246,18 +250,17 @@ fn larger<T>(best: (f32, T), next: (f32, T)) -> (f32, T) {
     if take { next } else { best }
 }
 
-/// The 2x2 window, by far the most frequent one, in one pass.
+/// The 2x2 window at `at`, by far the most frequent one, in one pass over its `c` channels: calls
+/// `store(channel, (maximum, where))`.
 #[inline(always)]
-fn max_of_four(x: &[f32], at: [usize; 4], best: &mut [f32], index: &mut [u32]) {
-    let c = best.len();
-    let index = &mut index[..c];
+fn max_of_four(x: &[f32], row_len: usize, at: usize, c: usize, mut store: impl FnMut(usize, (f32, u32))) {
+    let at = [at, at + c, at + row_len, at + row_len + c];
     let cells = at.map(|at| &x[at..][..c]);
-    let at = at.map(|at| at as u32);
-    for i in 0..c {
-        let cell = |t: usize| (cells[t][i], at[t] + i as u32);
+    (0..c).for_each(|i| {
+        let cell = |t: usize| (cells[t][i], (at[t] + i) as u32);
         // A tournament keeps the order of cells: first maximum and first NaN still win.
-        (best[i], index[i]) = larger(larger(cell(0), cell(1)), larger(cell(2), cell(3)));
-    }
+        store(i, larger(larger(cell(0), cell(1)), larger(cell(2), cell(3))));
+    });
 }
 
 #[cfg(test)]

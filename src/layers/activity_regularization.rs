@@ -6,7 +6,7 @@ use crate::layer::{Backward, Forward, Gradients, Layer, Values};
 use crate::regularizers::{L1L2, Regularizer};
 use serde::{Deserialize, Serialize};
 
-/// Puts out its input and adds `l1 * sum(|x|) + l2 * sum(x²)` to the loss (Keras:
+/// Puts out its input and adds `(l1 * sum(|x|) + l2 * sum(x²)) / batch` to the loss (Keras:
 /// `ActivityRegularization`).
 ///
 /// Any layer can have such a penalty through [`activity_regularizer`](crate::LayerExt::activity_regularizer).
@@ -39,7 +39,7 @@ impl Layer for ActivityRegularization {
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
-        cx.add_loss(self.penalty().loss(&x));
+        cx.add_loss(self.penalty().loss(&x) * cx.mean_scale(&x));
         cx.save(x.clone());
         Ok(x.into())
     }
@@ -47,7 +47,7 @@ impl Layer for ActivityRegularization {
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         let x = cx.restore()?;
         let mut gradient = gradients.one()?;
-        self.penalty().add_gradient(&x, 1.0, gradient.data_mut());
+        self.penalty().add_gradient(&x, cx.mean_scale(&x) as f32, gradient.data_mut());
         Ok(gradient.into())
     }
 }

@@ -70,9 +70,11 @@ use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Backward, Forward, Gradients, Layer, Values};
 use crate::shape::{Padding, Shape, Window};
 use crate::tensor::Tensor;
+use input::Input as InputLayer;
 use serde::Deserialize;
 
 family! { Box<dyn Layer>, "layer", "keras.layers";
+    InputLayer;
     Dense;
     Activation;
     ReLU;

@@ -38,8 +38,7 @@ impl Circle {
         Ok((labels, y_pred.data().chunks_exact(*width).collect()))
     }
 
-    /// For sample `i`: the logarithms of its sums over partners and over strangers, and
-    /// `share(j, distance, partner)`, called for each pair, is handed the exponent and its slope.
+    /// Sample `i` with each sample that it is compared with.
     fn pairs<'a>(&'a self, labels: &'a [f32], rows: &'a [&'a [f32]], i: usize) -> impl Iterator<Item = Pair> + 'a {
         let (gamma, margin) = (self.gamma, self.margin);
         (0..rows.len()).filter(move |&j| !(self.remove_diagonal && i == j)).map(move |j| {

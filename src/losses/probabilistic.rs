@@ -25,16 +25,21 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `log(sum(exp(x)))`, and the largest `x`.
-fn log_sum_exp(x: &[f32]) -> (f64, f32) {
-    let largest = x.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a || b.is_nan() { *b } else { a });
+/// The largest value; NaN if there is one.
+fn largest(x: &[f32]) -> f32 {
+    x.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a || b.is_nan() { *b } else { a })
+}
+
+/// `log(sum(exp(x)))`.
+fn log_sum_exp(x: &[f32]) -> f64 {
+    let largest = largest(x);
     let sum: f64 = x.iter().map(|x| f64::from((x - largest).exp())).sum();
-    (sum.ln() + f64::from(largest), largest)
+    sum.ln() + f64::from(largest)
 }
 
 /// Writes `softmax(x)`.
 pub(super) fn softmax_into(x: &[f32], out: &mut [f32]) {
-    let (_, largest) = log_sum_exp(x);
+    let largest = largest(x);
     let mut sum = 0.0;
     for (o, x) in out.iter_mut().zip(x) {
         *o = (x - largest).exp();
@@ -143,7 +148,7 @@ impl Loss for CategoricalCrossentropy {
         LastAxis::call(self.axis, y_true, y_pred, |y_true, y_pred| {
             per_row(y_true, y_pred, |y, p| {
                 if self.from_logits {
-                    let (total, _) = log_sum_exp(p);
+                    let total = log_sum_exp(p);
                     y.iter().zip(p).map(|(y, x)| f64::from(smooth(*y)) * (total - f64::from(*x))).sum()
                 } else {
                     let scale = (1.0 / sum(p)) as f32;
@@ -249,7 +254,7 @@ impl Loss for SparseCategoricalCrossentropy {
         for ((entry, class), p) in entries.data_mut().iter_mut().zip(self.classes(&labels, y_pred.last())).zip(rows) {
             *entry = match class? {
                 None => 0.0,
-                Some(class) if self.from_logits => (log_sum_exp(p).0 - f64::from(p[class])) as f32,
+                Some(class) if self.from_logits => (log_sum_exp(p) - f64::from(p[class])) as f32,
                 Some(class) => -((f64::from(p[class]) / sum(p)) as f32).clamp(EPSILON, TOP).ln(),
             };
         }

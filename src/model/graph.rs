@@ -1,7 +1,7 @@
 //! The executor: one for every kind of model. A Sequential is a graph that is a chain.
 
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{Backward, Forward, Gradients, LayerHandle, Values};
+use crate::layer::{Backward, Build, Forward, Gradients, LayerHandle, Values};
 use crate::layers::Input;
 use crate::random;
 use crate::shape::Shape;
@@ -40,7 +40,7 @@ pub(crate) struct Graph {
 
 impl Graph {
     /// Builds a chain of layers, for inputs of `shape` unless the first of them is an Input.
-    pub fn chain(layers: &[LayerHandle], shape: Option<Shape>, seed: u64) -> Result<Self> {
+    pub fn chain(layers: &[LayerHandle], shape: Option<Shape>, cx: &Build) -> Result<Self> {
         let first = layers.first().and_then(|first| first.downcast(|input: &Input| input.shape().clone()));
         let has_input = first.is_some();
         let shape = first.or(shape).ok_or_else(|| {
@@ -65,7 +65,7 @@ impl Graph {
             let inputs: Vec<Port> = before.map(|_| Port { node: nodes.len() - 1, output: 0 }).into_iter().collect();
             let input_shapes: Vec<Shape> = before.map(|node| node.output_shapes.clone()).unwrap_or_default();
             let name = layer.name();
-            let output_shapes = layer.build(&input_shapes, seed, &name)?;
+            let output_shapes = layer.build(&input_shapes, cx)?;
             ensure!(
                 output_shapes.len() == 1,
                 Argument,
@@ -232,7 +232,7 @@ impl Node {
         let outputs = self.layer.layer().forward(inputs, cx)?;
         if let Some(regularizer) = self.layer.activity_regularizer() {
             for output in outputs.iter() {
-                cx.add_loss(regularizer.loss(output));
+                cx.add_loss(regularizer.loss(output) * cx.mean_scale(output));
                 cx.save(output.clone());
             }
         }
@@ -257,7 +257,7 @@ impl Node {
             for gradient in known.iter_mut().rev() {
                 let output = cx.restore()?;
                 let gradient = gradient.get_or_insert_with(|| Tensor::zeros(output.shape()));
-                regularizer.add_gradient(&output, 1.0, gradient.data_mut());
+                regularizer.add_gradient(&output, cx.mean_scale(&output) as f32, gradient.data_mut());
             }
         }
         // Nothing downstream depends on this layer's only output.

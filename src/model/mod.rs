@@ -1,5 +1,6 @@
 //! Models: topology, execution order, and the workflow on top of them.
 
+pub(crate) mod config;
 mod graph;
 mod sequential;
 mod summary;
@@ -8,7 +9,7 @@ pub(crate) use graph::Graph;
 pub use sequential::Sequential;
 
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{LayerHandle, Param};
+use crate::layer::{Build, LayerHandle, Param};
 use crate::random;
 use crate::shape::Shape;
 use crate::training::Compiled;
@@ -179,7 +180,8 @@ impl Model {
     /// When the input shape is not known, or a layer cannot take what it is given.
     pub fn build(&mut self) -> Result<()> {
         if self.graph.is_none() {
-            let graph = Graph::chain(&self.chain, None, self.seed).at(|| format!("model '{}'", self.name))?;
+            let graph =
+                Graph::chain(&self.chain, None, &Build::new(self.seed)).at(|| format!("model '{}'", self.name))?;
             self.graph = Some(graph);
         }
         Ok(())
@@ -197,8 +199,8 @@ impl Model {
                 ensure!(built == shape, Shape, "the model is built for inputs of shape {built}, not {shape}");
             }
             None => {
-                let graph =
-                    Graph::chain(&self.chain, Some(shape), self.seed).at(|| format!("model '{}'", self.name))?;
+                let graph = Graph::chain(&self.chain, Some(shape), &Build::new(self.seed))
+                    .at(|| format!("model '{}'", self.name))?;
                 self.graph = Some(graph);
             }
         }
@@ -211,10 +213,13 @@ impl Model {
         self.compiled = None;
     }
 
+    pub(crate) fn starts_with_input(&self) -> bool {
+        self.chain.first().is_some_and(|layer| layer.class_name() == "InputLayer")
+    }
+
     /// Builds a chain without an Input from the data it is first given.
     pub(crate) fn ensure_built(&mut self, sample: &[usize]) -> Result<()> {
-        let starts_with_input = self.chain.first().is_some_and(|l| l.class_name() == "InputLayer");
-        if self.graph.is_none() && !starts_with_input { self.build_for(sample) } else { self.build() }
+        if self.graph.is_none() && !self.starts_with_input() { self.build_for(sample) } else { self.build() }
     }
 }
 

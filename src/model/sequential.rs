@@ -102,3 +102,9 @@ impl From<Model> for Sequential {
         Sequential { model }
     }
 }
+
+impl From<Sequential> for Model {
+    fn from(sequential: Sequential) -> Self {
+        sequential.model
+    }
+}

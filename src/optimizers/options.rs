@@ -70,7 +70,7 @@ pub struct Options {
     pub(crate) ema_overwrite_frequency: Option<u64>,
     pub(crate) loss_scale_factor: Option<f64>,
     pub(crate) gradient_accumulation_steps: Option<u64>,
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) exclude_from_weight_decay: Vec<String>,
 }
 
@@ -97,7 +97,7 @@ macro_rules! option_setters {
         }
 
         /// No decay for weights whose name (the last part of the path, such as `"bias"`) contains one
-        /// of these. Default: all decay. As in Keras this is not saved with a model.
+        /// of these. Default: all decay. Keras' files have no place for it; `.cornu` files keep it.
         pub fn exclude_from_weight_decay<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
             self$($options)*.exclude_from_weight_decay = names.into_iter().map(Into::into).collect();
             self

@@ -1,13 +1,14 @@
 //! `compile`: what is minimized, how, and what is reported.
 
-use super::step::Piece;
+use super::pieces::Piece;
 use crate::config::Shared;
-use crate::error::{Context, Error, Result, ensure};
+use crate::error::{Context, Error, Result};
 use crate::layer::Param;
 use crate::losses::Loss;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::optimizers::{Optimizer, OptimizerState};
+use crate::tensor::Tensor;
 
 /// The settings of [`Model::compile_with`], for those that [`Model::compile`] has no place for.
 ///
@@ -55,6 +56,8 @@ pub(crate) struct Compiled {
     pub loss_total: (f64, f64),
     pub metrics: Metrics,
     pub weighted_metrics: Metrics,
+    /// What the metrics are called in reports, the weighted ones last.
+    names: Vec<String>,
     /// The weights that a step changes, as they were at `compile`.
     pub weights: Vec<Param>,
     /// Memory of the pieces that a batch is cut into, kept from step to step.
@@ -70,6 +73,20 @@ impl Compiled {
         }
     }
 
+    /// Takes back a state of training from a file: the weights that a step changes, the number of
+    /// steps, and the optimizer's variables (only its learning rate when no step was made).
+    pub fn restore(&mut self, weights: Vec<Param>, iterations: u64, variables: Vec<Tensor>) -> Result<()> {
+        let mut state = OptimizerState::new(&*self.optimizer)?;
+        if iterations > 0 || variables.len() > state.variables().len() {
+            let shapes: Vec<_> = weights.iter().map(|weight| (weight.path(), weight.shape())).collect();
+            state.build(&*self.optimizer, shapes.iter().map(|(path, shape)| (*path, shape.as_slice())));
+        }
+        state.set_variables(variables)?;
+        state.set_iterations(iterations);
+        (self.state, self.weights) = (state, weights);
+        Ok(())
+    }
+
     pub fn reset_metrics(&mut self) {
         self.loss_total = (0.0, 0.0);
         self.metrics.0.iter_mut().chain(&mut self.weighted_metrics.0).for_each(|metric| metric.reset());
@@ -80,8 +97,8 @@ impl Compiled {
         let mut logs = super::Logs::new();
         let (total, samples) = self.loss_total;
         logs.insert("loss", if samples > 0.0 { total / samples } else { 0.0 });
-        for metric in self.metrics.0.iter().chain(&self.weighted_metrics.0) {
-            logs.insert_list(&metric.name(), metric.results());
+        for (name, metric) in self.names.iter().zip(self.metrics.0.iter().chain(&self.weighted_metrics.0)) {
+            logs.insert_list(name, metric.results());
         }
         logs
     }
@@ -124,18 +141,8 @@ impl Model {
         let Compile { optimizer, loss, metrics, weighted_metrics } = settings;
         optimizer.check().at(|| "optimizer".to_owned())?;
         loss.check().at(|| "loss".to_owned())?;
-        let mut names = vec!["loss".to_owned()];
-        for metric in metrics.0.iter().chain(&weighted_metrics.0) {
-            metric.check().at(|| "metrics".to_owned())?;
-            ensure!(
-                !names.contains(&metric.name().to_string()),
-                Argument,
-                "two metrics are named '{}'; give one of them another name",
-                metric.name()
-            );
-            names.push(metric.name().to_string());
-        }
-        if self.graph.is_some() || self.chain.first().is_some_and(|l| l.class_name() == "InputLayer") {
+        metrics.check().and(weighted_metrics.check()).at(|| "metrics".to_owned())?;
+        if self.graph.is_some() || self.starts_with_input() {
             self.build()?;
         }
         let state = OptimizerState::new(&*optimizer)?;
@@ -144,6 +151,7 @@ impl Model {
             state,
             loss,
             loss_total: (0.0, 0.0),
+            names: report_names(&metrics, &weighted_metrics),
             metrics,
             weighted_metrics,
             weights: self.trainable_weights(),
@@ -189,6 +197,20 @@ impl Model {
     pub fn stop_training(&mut self) {
         self.stop_training = true;
     }
+}
+
+/// Keras' names of metrics in reports: repeats are numbered, a weighted metric whose name is taken
+/// becomes `weighted_…`.
+fn report_names(metrics: &Metrics, weighted: &Metrics) -> Vec<String> {
+    let mut names = metrics.names();
+    for metric in &weighted.0 {
+        let name = metric.name();
+        let first = [name.clone(), format!("weighted_{name}")];
+        let numbered = (1..).map(|n| format!("weighted_{name}_{n}"));
+        let free = first.into_iter().chain(numbered).find(|name| !names.contains(name));
+        names.extend(free);
+    }
+    names
 }
 
 fn not_compiled(name: &str) -> Error {

@@ -1,7 +1,7 @@
 //! The training step in its parts, for loops of one's own: forward, backward, apply.
 
-use super::Inputs;
-use super::step::{apply, gather};
+use super::inputs::{Inputs, gather};
+use super::step::apply;
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved, Values};
 use crate::model::Model;
@@ -87,7 +87,7 @@ impl Model {
         let rows: Vec<usize> = (0..x.samples("x")?).collect();
         let workspace = Workspace::new();
         let step = self.compiled.as_ref().map_or(0, |compiled| compiled.state.iterations());
-        let pass = Pass { training, seed: self.seed, step, first_sample: 0, workspace: workspace.clone() };
+        let pass = Pass { training, seed: self.seed, step, first_sample: 0, share: 1.0, workspace: workspace.clone() };
         let (mut saved, mut effects) = (Saved::default(), Effects::default());
         let outputs = threads::enter(|| {
             let mut cx = Forward {
@@ -132,6 +132,7 @@ impl Model {
                     saved: &mut saved,
                     gradients: &mut store,
                     workspace: &workspace,
+                    share: 1.0,
                     trainable: true,
                     wanted,
                 },

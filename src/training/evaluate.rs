@@ -1,13 +1,11 @@
 //! `evaluate`: loss and metrics on data, without learning.
 
+use super::Logs;
 use super::callbacks::{CallbackList, Params};
-use super::step::Batch;
-use super::{Inputs, Logs, check_pair};
-use crate::callback_builder;
+use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
 use crate::error::Result;
 use crate::model::Model;
 use crate::runtime::threads;
-use crate::tensor::Tensor;
 use std::ops::Index;
 
 /// Options of [`Model::evaluate`]: batches of 32, silent.
@@ -48,7 +46,7 @@ impl<'a> Evaluate<'a> {
         self
     }
 
-    callback_builder!();
+    super::callbacks::callback_builder!();
 }
 
 /// What [`Model::evaluate`] found: `scores["loss"]`, `scores["accuracy"]`, ….
@@ -100,8 +98,8 @@ impl Model {
         let Evaluate { batch_size, sample_weight, steps, mut callbacks } = options;
         self.compiled()?;
         let n = check_pair(&x, &y)?;
-        super::fit::check_batch_size(batch_size)?;
-        super::fit::check_weights(sample_weight.as_ref(), n)?;
+        check_batch_size(batch_size)?;
+        check_weights(sample_weight.as_ref(), n)?;
         self.ensure_built(&x.sample_shape())?;
         let rows: Vec<usize> = (0..n).collect();
         let steps = steps.unwrap_or(usize::MAX).min(n.div_ceil(batch_size));
@@ -133,34 +131,5 @@ impl Model {
         let logs = self.compiled()?.logs();
         callbacks.each(|c| c.on_test_end(self, &logs))?;
         Ok(logs)
-    }
-}
-
-/// Arrays that belong together.
-#[derive(Clone, Copy)]
-pub(crate) struct Data<'a> {
-    pub x: &'a Inputs<'a>,
-    pub y: &'a Inputs<'a>,
-    pub weights: Option<&'a Inputs<'a>>,
-}
-
-impl<'a> Data<'a> {
-    /// The batch of these rows.
-    pub fn batch(self, rows: &'a [usize], first_sample: usize) -> Result<Batch<'a>> {
-        let collect = |source: &Inputs<'_>| -> Result<Tensor> {
-            let source = source.0[0];
-            let mut dims = vec![rows.len()];
-            dims.extend_from_slice(&source.sample_shape());
-            let mut tensor = Tensor::zeros(dims);
-            source.gather(rows, tensor.data_mut());
-            Ok(tensor)
-        };
-        Ok(Batch {
-            x: self.x,
-            y: collect(self.y)?,
-            sample_weight: self.weights.map(collect).transpose()?,
-            rows,
-            first_sample: first_sample as u64,
-        })
     }
 }

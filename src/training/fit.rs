@@ -1,8 +1,8 @@
 //! `fit`: the loop.
 
 use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
-use super::evaluate::Data;
-use super::{History, Inputs, Logs, check_pair};
+use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
+use super::{History, Logs};
 use crate::error::{Error, Result, ensure};
 use crate::model::Model;
 use crate::random;
@@ -151,7 +151,7 @@ impl<'a> Fit<'a> {
         self
     }
 
-    crate::callback_builder!();
+    super::callbacks::callback_builder!();
 
     fn check(&self) -> Result<()> {
         check_batch_size(self.batch_size)?;
@@ -173,42 +173,13 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// The `callback` method of an options type.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! callback_builder {
-    () => {
-        /// Adds a callback. To look at it afterwards, lend it: `.callback(&mut mine)`.
-        pub fn callback(mut self, callback: impl $crate::training::callbacks::Callback + 'a) -> Self {
-            self.callbacks.push(callback);
-            self
-        }
-    };
-}
-
-pub(crate) fn check_batch_size(batch_size: usize) -> Result<()> {
-    ensure!(batch_size > 0, Argument, "batch_size must be at least 1");
-    Ok(())
-}
-
-pub(crate) fn check_weights(weights: Option<&Inputs<'_>>, n: usize) -> Result<()> {
-    if let Some(weights) = weights {
-        let len = weights.samples("sample_weight")?;
-        ensure!(len == n, Data, "sample_weight has {len} values for {n} samples");
-    }
-    Ok(())
-}
-
 impl Model {
     /// Trains on `x` and `y` and returns what was reported, epoch by epoch.
     ///
     /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first:
     /// images are `(batch, height, width, channels)`. A loss that becomes NaN or infinite does not end
-    /// training (see [`TerminateOnNaN`](callbacks::TerminateOnNaN)); it is printed, and kept in
+    /// training (see [`TerminateOnNaN`](super::callbacks::TerminateOnNaN)); it is printed, and kept in
     /// [`History::first_non_finite`].
-    ///
-    /// [`TerminateOnNaN`]: super::callbacks::TerminateOnNaN
-    /// [`callbacks::TerminateOnNaN`]: super::callbacks::TerminateOnNaN
     ///
     /// # Errors
     /// When the model is not compiled, the data is empty or of unequal lengths, a shape does not fit, a

@@ -132,6 +132,18 @@ impl History {
         self.not_finite
     }
 
+    /// The values as Keras has them in `History.history`, for JSON: `{"loss": [0.9, 0.5], …}`.
+    ///
+    /// Values that are lists stay lists; NaN and infinities, which JSON lacks, are null.
+    pub fn to_json(&self) -> serde_json::Value {
+        let value = |value: &Vec<f64>| match value[..] {
+            [one] => serde_json::Value::from(one),
+            _ => value.as_slice().into(),
+        };
+        let list = |s: &Series| (s.name.clone(), s.values.iter().map(value).collect());
+        serde_json::Value::Object(self.values.iter().map(list).collect())
+    }
+
     fn series(&self, name: &str) -> Option<&Series> {
         self.values.iter().find(|s| s.name == name)
     }
@@ -164,5 +176,22 @@ impl fmt::Display for History {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_the_shape_of_keras() {
+        let (mut history, mut logs) = (History::default(), Logs::new());
+        logs.insert("loss", 0.5);
+        history.push(0, &logs);
+        logs.insert("loss", f64::NAN);
+        logs.insert_list("val_f1_score", vec![0.25, 1.0]);
+        history.push(1, &logs);
+        assert_eq!(history.to_json().to_string(), r#"{"loss":[0.5,null],"val_f1_score":[[0.25,1.0]]}"#);
+        assert_eq!(history.epochs_of("val_f1_score"), Some(&[1][..]));
     }
 }

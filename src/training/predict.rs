@@ -1,7 +1,7 @@
 //! `predict`: outputs for inputs. Needs no `compile`, changes nothing, works from several threads.
 
-use super::Inputs;
-use super::step::{Piece, concatenate, cut, gather};
+use super::inputs::{Inputs, check_batch_size, gather};
+use super::pieces::{Piece, concatenate, cut};
 use crate::error::Result;
 use crate::layer::{Effects, Forward, Pass, Saved, Values};
 use crate::model::Model;
@@ -44,7 +44,7 @@ impl Model {
         let x = x.into();
         let graph = self.built()?;
         let n = x.samples("x")?;
-        super::fit::check_batch_size(options.batch_size)?;
+        check_batch_size(options.batch_size)?;
         let rows: Vec<usize> = (0..n).collect();
         let run = || -> Result<Tensor> {
             let mut outputs = Vec::new();
@@ -58,6 +58,7 @@ impl Model {
                         seed: self.seed,
                         step: 0,
                         first_sample: 0,
+                        share: 1.0,
                         workspace: piece.workspace.clone(),
                     };
                     let mut cx = Forward {

@@ -4,106 +4,18 @@
 //! side by side, each with memory and gradients of its own. How it is cut depends on its size alone,
 //! and the pieces' gradients are added in order, so any number of threads gives the same bits.
 
-use super::Inputs;
 use super::compile::Compiled;
+use super::inputs::Batch;
+use super::pieces::{Done, MAX_GRADIENT_COPIES, Piece, concatenate, cut, slice};
 use crate::error::{Context, Error, Result};
-use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved, Values};
+use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved};
 use crate::losses::{self, Loss};
 use crate::model::{Graph, Model};
 use crate::optimizers::Update;
-use crate::runtime::{Workspace, threads};
+use crate::runtime::threads;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 use std::ops::Range;
-use std::sync::Arc;
-
-/// Samples in a piece, where a batch has so many.
-const PIECE: usize = 16;
-/// The largest number of pieces.
-const MAX_PIECES: usize = 8;
-/// Copies of the gradients may take this many values together: larger models are not cut.
-const MAX_GRADIENT_COPIES: usize = 32 << 20;
-
-/// The ranges of samples that a batch of `n` is cut into.
-pub(crate) fn cut(n: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    let pieces = (n / PIECE).clamp(1, MAX_PIECES);
-    (0..pieces).map(move |i| i * n / pieces..(i + 1) * n / pieces)
-}
-
-/// The memory of one piece, kept from step to step.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    pub workspace: Arc<Workspace>,
-    gradients: Option<GradientStore>,
-    result: Result<Option<Done>>,
-}
-
-#[derive(Debug)]
-struct Done {
-    outputs: Values,
-    loss: f64,
-    states: Vec<(Param, Tensor)>,
-}
-
-impl Piece {
-    pub fn new() -> Self {
-        Piece { workspace: Workspace::new(), gradients: None, result: Ok(None) }
-    }
-}
-
-/// A batch: rows of the data, their targets and weights.
-pub(crate) struct Batch<'a> {
-    pub x: &'a Inputs<'a>,
-    /// The targets of these rows.
-    pub y: Tensor,
-    pub sample_weight: Option<Tensor>,
-    pub rows: &'a [usize],
-    /// The place in the epoch of the first row.
-    pub first_sample: u64,
-}
-
-impl Batch<'_> {
-    /// The inputs for some of the rows.
-    fn gather(&self, range: Range<usize>, workspace: &Arc<Workspace>) -> Values {
-        gather(self.x, &self.rows[range], workspace)
-    }
-}
-
-/// The inputs for these rows.
-pub(crate) fn gather(x: &Inputs<'_>, rows: &[usize], workspace: &Arc<Workspace>) -> Values {
-    let one = |source: &&dyn crate::data::Rows| {
-        let mut dims: Dims = smallvec::smallvec![rows.len()];
-        dims.extend_from_slice(&source.sample_shape());
-        let mut tensor = Tensor::scratch(&dims, workspace);
-        source.gather(rows, tensor.data_mut());
-        tensor
-    };
-    x.0.iter().map(one).collect()
-}
-
-/// Some samples of a tensor.
-fn slice(tensor: &Tensor, range: Range<usize>, workspace: &Arc<Workspace>) -> Tensor {
-    let mut dims = Dims::from_slice(tensor.shape());
-    let each = tensor.len() / dims[0].max(1);
-    dims[0] = range.len();
-    let mut part = Tensor::scratch(&dims, workspace);
-    part.data_mut().copy_from_slice(&tensor.data()[range.start * each..range.end * each]);
-    part
-}
-
-/// The samples of several tensors, one after another.
-pub(crate) fn concatenate(parts: Vec<Tensor>) -> Result<Tensor> {
-    let Some(first) = parts.first() else { return Ok(Tensor::default()) };
-    if parts.len() == 1 {
-        return Ok(parts.into_iter().next().unwrap_or_default());
-    }
-    let mut dims = Dims::from_slice(first.shape());
-    dims[0] = parts.iter().map(Tensor::batch).sum();
-    let mut values = Vec::with_capacity(dims.iter().product());
-    parts.iter().for_each(|part| values.extend_from_slice(part.data()));
-    Tensor::new(&dims, values)
-        .map_err(|_| Error::Shape("pieces of a batch gave outputs of different shapes".to_owned()))
-}
 
 /// The penalty on the size of the weights that are learned.
 fn penalty(weights: &[Param]) -> f64 {
@@ -144,6 +56,7 @@ impl Model {
                 seed,
                 step,
                 first_sample: batch.first_sample + range.start as u64,
+                share: range.len() as f64 / n as f64,
                 workspace: piece.workspace.clone(),
             };
             if training {
@@ -234,6 +147,7 @@ fn run_piece(
                 saved: &mut saved,
                 gradients,
                 workspace: &pass.workspace,
+                share: pass.share,
                 trainable: true,
                 wanted: smallvec::smallvec![],
             },

@@ -2,6 +2,7 @@
 
 use super::{Area, Canvas, Drawn, PALETTE, fit, px, stroke, text, width};
 use crate::error::{Result, ensure};
+use crate::training::direction::larger_is_better;
 use plotters::element::{Circle, DashedPathElement, PathElement, Rectangle};
 use plotters::style::{Color, FontTransform, RGBColor, WHITE};
 use plotters_backend::text_anchor::{HPos, VPos};
@@ -418,55 +419,6 @@ fn significant(value: f64) -> String {
         0.0 => "0".to_owned(),
         size if (1e-3..1e6).contains(&size) => format!("{value:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
         _ => format!("{value:.3e}"),
-    }
-}
-
-/// Whether a metric is to rise, as far as its name tells: what Keras' `mode="auto"` decides by the class.
-fn larger_is_better(name: &str) -> Option<bool> {
-    const RISING: [&str; 14] = [
-        "accuracy",
-        "acc",
-        "auc",
-        "precision",
-        "recall",
-        "f1_score",
-        "fbeta_score",
-        "iou",
-        "io_u",
-        "r2_score",
-        "similarity",
-        "correlation",
-        "at_specificity",
-        "at_sensitivity",
-    ];
-    const FALLING: [&str; 15] = [
-        "loss",
-        "error",
-        "crossentropy",
-        "hinge",
-        "divergence",
-        "poisson",
-        "cosh",
-        "logcosh",
-        "mse",
-        "mae",
-        "mape",
-        "msle",
-        "rmse",
-        "kld",
-        "perplexity",
-    ];
-    let name = name.to_lowercase();
-    // A second metric of a class ends in _1: auc_1.
-    let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
-    let ends =
-        |ending: &&str| name.strip_suffix(*ending).is_some_and(|before| before.is_empty() || before.ends_with('_'));
-    if RISING.iter().any(ends) {
-        Some(true)
-    } else if FALLING.iter().any(ends) {
-        Some(false)
-    } else {
-        None
     }
 }
 

@@ -17,19 +17,20 @@
 //! embedding and redistribution, stands beside it as `src/visualize/font/LICENSE-DejaVu.txt`.
 
 mod curves;
+mod history;
 mod paper;
 
 pub use curves::{Curve, Curves};
 
 use crate::error::{Error, Result, ensure};
+use crate::files::write_whole;
 use paper::Paper;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle, WHITE};
 use plotters_backend::text_anchor::{HPos, Pos, VPos};
+use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{fs, io};
 
 /// What a picture is drawn on. Its coordinates are the fine units of [`px`].
 pub(crate) type Area<'a> = DrawingArea<Paper<'a>, Shift>;
@@ -126,7 +127,7 @@ impl Canvas {
                 )));
             }
         };
-        bytes.and_then(|bytes| write_whole(path, &bytes)).map_err(|source| Error::io(path, source))
+        write_whole(path, &bytes.map_err(|source| Error::io(path, source))?)
     }
 
     fn png(&self, draw: impl FnOnce(&Area) -> Drawn) -> io::Result<Vec<u8>> {
@@ -171,17 +172,4 @@ impl Canvas {
             .and_then(|()| area.present())
             .map_err(|error| io::Error::other(error.to_string()))
     }
-}
-
-/// Writes a file under another name in the same folder, then gives it its name.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let unique = format!(".tmp{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(unique);
-    let draft = path.with_file_name(name);
-    fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
-        // The first failure is the one to report.
-        let _ = fs::remove_file(&draft);
-    })
 }

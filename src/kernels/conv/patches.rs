@@ -6,8 +6,8 @@ use crate::kernels::reduce;
 use crate::runtime::Workspace;
 use std::ops::Range;
 
-/// Values in the buffer of a tile: 256 KiB, half of a small second-level cache.
-const TILE_LEN: usize = 1 << 16;
+/// Values in the buffer of a tile: 128 KiB, a part of a small second-level cache.
+const TILE_LEN: usize = 1 << 15;
 /// Positions in a tile: enough that packing the kernel for each tile does not matter, however long
 /// the patches are.
 const MIN_POSITIONS: usize = 128;
@@ -23,20 +23,35 @@ pub(super) struct Tiles<'a> {
     stride: usize,
     /// Positions in a tile.
     step: usize,
+    padded: Option<Padded>,
+}
+
+/// A copy of one image with its padding, so that short runs need no care at the borders.
+struct Padded {
+    /// Values in a row of it.
+    row_len: usize,
+    /// Which image it is, once there is one.
+    image: Option<usize>,
+    buffer: Vec<f32>,
 }
 
 impl<'a> Tiles<'a> {
     /// For a piece of `positions` output positions.
     pub(super) fn new(g: &'a Conv2d, positions: usize, workspace: &'a Workspace) -> Self {
         if g.direct().is_some() {
-            return Tiles { g, workspace, buffer: Vec::new(), stride: 0, step: positions.max(1) };
+            return Tiles { g, workspace, buffer: Vec::new(), stride: 0, step: positions.max(1), padded: None };
         }
-        // The last run of a patch may be copied in a block that is too wide.
-        let run = g.run();
-        let stride = g.patch() - run + block(run);
+        let stride = g.patch();
         let step = (TILE_LEN / stride).clamp(MIN_POSITIONS, MAX_POSITIONS) / ROW_BLOCK * ROW_BLOCK;
         let step = step.min(positions).max(1);
-        Tiles { g, workspace, buffer: workspace.take(step * stride), stride, step }
+        Tiles { g, workspace, buffer: workspace.take(step * stride), stride, step, padded: None }
+    }
+
+    /// The same, for tiles that are gathered.
+    pub(super) fn to_gather(g: &'a Conv2d, positions: usize, workspace: &'a Workspace) -> Self {
+        let mut tiles = Self::new(g, positions, workspace);
+        tiles.padded = Padded::of(g, workspace);
+        tiles
     }
 
     /// The tiles that cover `all`.
@@ -52,12 +67,25 @@ impl<'a> Tiles<'a> {
             return Mat::strided(&x[at.start * stride + group * g.group_c()..], at.len(), patch, stride);
         }
         let (run, stride) = (g.run(), self.stride);
+        if let Some(padded) = &mut self.padded {
+            let step = g.stride_w * g.in_c;
+            g.for_rows(at.clone(), |first, image, oy, ox| {
+                padded.load(g, x, image);
+                for ky in 0..g.kernel_h {
+                    let cols = &mut self.buffer[first * stride + ky * run..];
+                    let x = &padded.buffer[(oy * g.stride_h + ky * g.dilation_h) * padded.row_len + ox.start * step..];
+                    copy_runs(x, step, cols, stride, run, ox.len());
+                }
+            });
+            return Mat::strided(&self.buffer, at.len(), patch, stride);
+        }
+        let inside = g.interior();
         g.for_rows(at.clone(), |first, image, oy, ox| {
             for ky in 0..g.kernel_h {
                 let cols = &mut self.buffer[first * stride + ky * run..];
                 match g.input_row(image, oy, ky) {
                     None => zero_runs(cols, stride, run, ox.len()),
-                    Some(row) if g.contiguous() => gather_row(g, x, row, ox.clone(), cols, stride),
+                    Some(row) if g.contiguous() => gather_row(g, x, row, ox.clone(), inside.clone(), cols, stride),
                     Some(row) => gather_taps(g, x, row, ox.clone(), group, cols, stride),
                 }
             }
@@ -66,7 +94,7 @@ impl<'a> Tiles<'a> {
     }
 
     /// Adds the product `dy * kernel`, patches of the input's gradient, to where they come from in
-    /// `dx`, which holds the images from `first` on.
+    /// `dx`, which holds the images from `first_image` on.
     pub(super) fn scatter(
         &mut self,
         dy: Mat,
@@ -82,13 +110,14 @@ impl<'a> Tiles<'a> {
             return gemm(1.0, dy, kernel, 0.0, MatMut::strided(&mut dx[start..], at.len(), patch, stride));
         }
         let (run, stride) = (g.run(), self.stride);
+        let inside = g.interior();
         gemm(1.0, dy, kernel, 0.0, MatMut::strided(&mut self.buffer, at.len(), patch, stride));
         g.for_rows(at, |first, image, oy, ox| {
             for ky in 0..g.kernel_h {
                 let cols = &self.buffer[first * stride + ky * run..];
                 if let Some(row) = g.input_row(image - first_image, oy, ky) {
                     if g.contiguous() {
-                        scatter_row(g, dx, row, ox.clone(), cols, stride);
+                        scatter_row(g, dx, row, ox.clone(), inside.clone(), cols, stride);
                     } else {
                         scatter_taps(g, dx, row, ox.clone(), group, cols, stride);
                     }
@@ -101,6 +130,39 @@ impl<'a> Tiles<'a> {
 impl Drop for Tiles<'_> {
     fn drop(&mut self) {
         self.workspace.give(std::mem::take(&mut self.buffer));
+        if let Some(padded) = self.padded.take() {
+            self.workspace.give(padded.buffer);
+        }
+    }
+}
+
+impl Padded {
+    /// For a padded convolution of short runs and not too large images.
+    fn of(g: &Conv2d, workspace: &Workspace) -> Option<Self> {
+        let in_h = (g.out_h.max(1) - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1;
+        let in_w = (g.out_w.max(1) - 1) * g.stride_w + g.kernel_w;
+        let inside = g.pad_top == 0 && g.pad_left == 0 && in_h <= g.in_h && in_w <= g.in_w;
+        let len = in_h.checked_mul(in_w)?.checked_mul(g.in_c)?;
+        if inside || g.direct().is_some() || !g.contiguous() || g.run() > SHORT || len > TILE_LEN {
+            return None;
+        }
+        let mut buffer = workspace.take(len);
+        buffer.fill(0.0);
+        Some(Padded { row_len: in_w * g.in_c, image: None, buffer })
+    }
+
+    /// Copies the image of `x`, described by `g`, if it is not here.
+    fn load(&mut self, g: &Conv2d, x: &[f32], image: usize) {
+        if self.image.replace(image) == Some(image) {
+            return;
+        }
+        let x = &x[image * g.in_h * g.in_w * g.in_c..];
+        let rows = self.buffer.chunks_exact_mut(self.row_len).skip(g.pad_top);
+        for (to, x) in rows.zip(x.chunks_exact(g.in_w * g.in_c)).take(g.in_h) {
+            let to = to.get_mut(g.pad_left * g.in_c..).unwrap_or_default();
+            let len = to.len().min(x.len());
+            to[..len].copy_from_slice(&x[..len]);
+        }
     }
 }
 
@@ -123,12 +185,18 @@ impl Conv2d {
     /// Calls `visit(offset of the first one, image, output row, output columns)` for the parts of
     /// rows that make up the positions `at`.
     fn for_rows(&self, at: Range<usize>, mut visit: impl FnMut(usize, usize, usize, Range<usize>)) {
-        let mut position = at.start;
-        while position < at.end {
-            let (row, start) = (position / self.out_w, position % self.out_w);
-            let end = self.out_w.min(start + at.end - position);
-            visit(position - at.start, row / self.out_h, row % self.out_h, start..end);
-            position += end - start;
+        let (row, mut start) = (at.start / self.out_w.max(1), at.start % self.out_w.max(1));
+        let (mut image, mut oy) = (row / self.out_h.max(1), row % self.out_h.max(1));
+        let mut done = 0;
+        while done < at.len() {
+            let end = self.out_w.min(start + at.len() - done);
+            visit(done, image, oy, start..end);
+            done += end - start;
+            start = 0;
+            oy += 1;
+            if oy == self.out_h {
+                (image, oy) = (image + 1, 0);
+            }
         }
     }
 
@@ -139,10 +207,9 @@ impl Conv2d {
     }
 
     /// The output columns whose windows lie wholly inside the input's.
-    fn interior(&self, ox: &Range<usize>) -> Range<usize> {
-        let start = self.pad_left.div_ceil(self.stride_w).clamp(ox.start, ox.end);
+    fn interior(&self) -> Range<usize> {
         let last = (self.in_w + self.pad_left).checked_sub(self.kernel_w);
-        start..last.map_or(0, |last| last / self.stride_w + 1).clamp(start, ox.end)
+        self.pad_left.div_ceil(self.stride_w)..last.map_or(0, |last| last / self.stride_w + 1)
     }
 
     /// The taps of a contiguous run at output column `ox` that are inside, and the first one's column.
@@ -160,19 +227,28 @@ impl Conv2d {
 }
 
 /// Runs of one input row, side by side in it, into the patches of `ox`.
-fn gather_row(g: &Conv2d, x: &[f32], row: usize, ox: Range<usize>, cols: &mut [f32], stride: usize) {
+fn gather_row(
+    g: &Conv2d,
+    x: &[f32],
+    row: usize,
+    ox: Range<usize>,
+    inside: Range<usize>,
+    cols: &mut [f32],
+    stride: usize,
+) {
     let (c, run) = (g.in_c, g.run());
-    let inside = g.interior(&ox);
+    let inside = inside.start.clamp(ox.start, ox.end)..inside.end.clamp(ox.start, ox.end);
     if !inside.is_empty() {
         let x = &x[row + (inside.start * g.stride_w - g.pad_left) * c..];
         copy_runs(x, g.stride_w * c, &mut cols[(inside.start - ox.start) * stride..], stride, run, inside.len());
     }
-    for at in (ox.start..inside.start).chain(inside.end..ox.end) {
+    for at in (ox.start..inside.start).chain(inside.end.max(inside.start)..ox.end) {
         let (taps, ix) = g.taps(at);
+        let (start, end) = (taps.start * c, taps.end * c);
         let patch = &mut cols[(at - ox.start) * stride..][..run];
-        patch[..taps.start * c].fill(0.0);
-        patch[taps.end * c..].fill(0.0);
-        patch[taps.start * c..taps.end * c].copy_from_slice(&x[row + ix * c..][..taps.len() * c]);
+        patch[..start].fill(0.0);
+        patch[end..].fill(0.0);
+        patch[start..end].copy_from_slice(&x[row + ix * c..][..end - start]);
     }
 }
 
@@ -193,17 +269,29 @@ fn gather_taps(g: &Conv2d, x: &[f32], row: usize, ox: Range<usize>, group: usize
 }
 
 /// The opposite of [`gather_row`]: adds the runs to the row of the gradient.
-fn scatter_row(g: &Conv2d, dx: &mut [f32], row: usize, ox: Range<usize>, cols: &[f32], stride: usize) {
+fn scatter_row(
+    g: &Conv2d,
+    dx: &mut [f32],
+    row: usize,
+    ox: Range<usize>,
+    inside: Range<usize>,
+    cols: &[f32],
+    stride: usize,
+) {
     let (c, run) = (g.in_c, g.run());
-    let inside = g.interior(&ox);
+    let inside = inside.start.clamp(ox.start, ox.end)..inside.end.clamp(ox.start, ox.end);
     if !inside.is_empty() {
         let dx = &mut dx[row + (inside.start * g.stride_w - g.pad_left) * c..];
         let cols = &cols[(inside.start - ox.start) * stride..];
-        for i in 0..inside.len() {
-            reduce::add(&mut dx[i * g.stride_w * c..][..run], &cols[i * stride..][..run]);
+        // Neighbouring runs overlap: adding to what was stored just now waits for the store.
+        let apart = g.kernel_w.div_ceil(g.stride_w);
+        for start in 0..apart {
+            for i in (start..inside.len()).step_by(apart) {
+                reduce::add(&mut dx[i * g.stride_w * c..][..run], &cols[i * stride..][..run]);
+            }
         }
     }
-    for at in (ox.start..inside.start).chain(inside.end..ox.end) {
+    for at in (ox.start..inside.start).chain(inside.end.max(inside.start)..ox.end) {
         let (taps, ix) = g.taps(at);
         let patch = &cols[(at - ox.start) * stride..][taps.start * c..taps.end * c];
         reduce::add(&mut dx[row + ix * c..][..patch.len()], patch);
@@ -222,50 +310,37 @@ fn scatter_taps(g: &Conv2d, dx: &mut [f32], row: usize, ox: Range<usize>, group:
     }
 }
 
-/// The width in which a run is copied. A copy of constant width is a few vector moves, one of any
-/// other is a call of memcpy, which costs more than a short run is worth. What is copied too much
-/// is overwritten by the next run or lies behind the patch.
-fn block(run: usize) -> usize {
-    match run {
-        0..=4 => 4,
-        5..=8 => 8,
-        9..=16 => 16,
-        17..=32 => 32,
-        long => long,
-    }
-}
+/// Runs up to this length are copied without a call of memcpy, which costs more than they are worth.
+const SHORT: usize = 32;
 
 /// Copies `count` runs, `from_step` apart, to places `to_step` apart.
 fn copy_runs(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize, run: usize, count: usize) {
-    match block(run) {
-        4 => copy_blocks::<4>(from, from_step, to, to_step, run, count),
-        8 => copy_blocks::<8>(from, from_step, to, to_step, run, count),
-        16 => copy_blocks::<16>(from, from_step, to, to_step, run, count),
-        32 => copy_blocks::<32>(from, from_step, to, to_step, run, count),
-        _ => (0..count).for_each(|i| to[i * to_step..][..run].copy_from_slice(&from[i * from_step..][..run])),
+    let runs = (0..count).map(|i| (i * from_step, i * to_step));
+    match run {
+        1 => runs.for_each(|(i, o)| to[o] = from[i]),
+        2..=4 => runs.for_each(|(i, o)| copy_short::<2>(&from[i..i + run], &mut to[o..o + run])),
+        5..=8 => runs.for_each(|(i, o)| copy_short::<4>(&from[i..i + run], &mut to[o..o + run])),
+        9..=16 => runs.for_each(|(i, o)| copy_short::<8>(&from[i..i + run], &mut to[o..o + run])),
+        17..=SHORT => runs.for_each(|(i, o)| copy_short::<16>(&from[i..i + run], &mut to[o..o + run])),
+        _ => runs.for_each(|(i, o)| to[o..o + run].copy_from_slice(&from[i..i + run])),
     }
 }
 
+/// Copies `N` to `2 N` values as two blocks of `N`, which overlap: blocks of constant size are a few
+/// vector moves.
 #[inline(always)]
-fn copy_blocks<const W: usize>(
-    from: &[f32],
-    from_step: usize,
-    to: &mut [f32],
-    to_step: usize,
-    run: usize,
-    count: usize,
-) {
-    for i in 0..count {
-        let (from, to) = (&from[i * from_step..], &mut to[i * to_step..]);
-        match from.first_chunk::<W>() {
-            Some(from) => to[..W].copy_from_slice(from),
-            // At the very end of the input.
-            None => to[..run].copy_from_slice(&from[..run]),
-        }
+fn copy_short<const N: usize>(from: &[f32], to: &mut [f32]) {
+    if let (Some(head), Some(tail)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+        let (head, tail) = (*head, *tail);
+        to.first_chunk_mut::<N>().into_iter().for_each(|to| *to = head);
+        to.last_chunk_mut::<N>().into_iter().for_each(|to| *to = tail);
     }
 }
 
 /// Sets `count` runs, `step` apart, to zero.
 fn zero_runs(to: &mut [f32], step: usize, run: usize, count: usize) {
+    if run <= SHORT {
+        return copy_runs(&[0.0; SHORT], 0, to, step, run, count);
+    }
     (0..count).for_each(|i| to[i * step..][..run].fill(0.0));
 }

@@ -82,6 +82,7 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([20, 9, 9, 40], [1, 1], 50, [1, 1], Padding::Valid, 1),
         ([180, 4, 4, 12], [4, 4], 60, [1, 1], Padding::Valid, 1),
         ([1, 40, 40, 8], [3, 3], 16, [1, 1], Padding::Same, 1),
+        ([2, 180, 190, 1], [3, 3], 4, [1, 1], Padding::Same, 1),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {
         Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
@@ -135,14 +136,21 @@ fn the_course_example() {
 
 #[test]
 fn a_nan_reaches_only_the_outputs_that_see_it() {
-    // Blocks that are copied too wide must not leak into a neighbour's product.
-    let g = Conv2d::new([1, 1, 12, 1], [1, 3], 1, [1, 1], [1, 1], Padding::Valid, 1).unwrap();
+    // Enough channels that output columns are not computed side by side.
+    let g = Conv2d::new([1, 1, 12, 1], [1, 3], 16, [1, 1], [1, 1], Padding::Valid, 1).unwrap();
     let mut x = [1.0; 12];
     x[6] = f32::NAN;
-    let mut y = [0.0; 10];
-    g.forward(&x, &[1.0, 1.0, 1.0], None, &mut y, &Workspace::new());
-    let nans: Vec<usize> = (0..10).filter(|&i| y[i].is_nan()).collect();
+    let mut y = [0.0; 160];
+    g.forward(&x, &[1.0; 48], None, &mut y, &Workspace::new());
+    let nans: Vec<usize> = (0..10).filter(|&i| y[i * 16].is_nan()).collect();
     assert_eq!(nans, [4, 5, 6]);
+}
+
+#[test]
+fn narrow_convolutions_are_widened() {
+    let width = |g: &Conv2d| Wide::of(g).map(|wide| wide.columns);
+    let [lenet1, lenet2, ..] = larger_geometries()[..] else { panic!() };
+    assert_eq!((width(&lenet1), width(&lenet2)), (Some(4), None));
 }
 
 #[test]

@@ -1,8 +1,30 @@
 //! What can happen during training besides training.
 
+mod csv_logger;
+mod early_stopping;
+mod lambda_callback;
+mod learning_rate_scheduler;
+mod model_checkpoint;
+mod monitor;
+mod path_template;
+mod progbar_logger;
+mod reduce_lr_on_plateau;
+mod terminate_on_nan;
+
+pub use csv_logger::CSVLogger;
+pub use early_stopping::EarlyStopping;
+pub use lambda_callback::LambdaCallback;
+pub use learning_rate_scheduler::LearningRateScheduler;
+pub use model_checkpoint::ModelCheckpoint;
+pub use monitor::Mode;
+pub use progbar_logger::ProgbarLogger;
+pub use reduce_lr_on_plateau::ReduceLROnPlateau;
+pub use terminate_on_nan::TerminateOnNaN;
+
 use super::Logs;
 use crate::error::Result;
 use crate::model::Model;
+use std::io::Write;
 
 /// How a run of `fit`, `evaluate` or `predict` is laid out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,23 +213,28 @@ impl From<u8> for Verbose {
     }
 }
 
-/// temporary
-pub struct ProgbarLogger(Verbose, std::time::Instant);
-impl ProgbarLogger {
-    /// new
-    pub fn new(verbose: Verbose) -> Self {
-        ProgbarLogger(verbose, std::time::Instant::now())
+/// Prints a line for the user. A closed output is no reason to end training.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A number in scientific notation with the exponent as Python writes it: `5.0000e-04`.
+fn scientific(x: f64, digits: usize) -> String {
+    let text = format!("{x:.digits$e}");
+    match text.split_once('e').and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?))) {
+        Some((mantissa, exponent)) => format!("{mantissa}e{exponent:+03}"),
+        None => text,
     }
 }
-impl Callback for ProgbarLogger {
-    fn on_epoch_begin(&mut self, _: &mut Model, _: usize) -> Result<()> {
-        self.1 = std::time::Instant::now();
-        Ok(())
-    }
-    fn on_epoch_end(&mut self, _: &mut Model, epoch: usize, logs: &mut Logs) -> Result<()> {
-        if self.0 != Verbose::Silent {
-            println!("epoch {} {:.2}s {:?}", epoch + 1, self.1.elapsed().as_secs_f64(), logs);
+
+/// The `callback` method of an options type.
+macro_rules! callback_builder {
+    () => {
+        /// Adds a callback. To look at it afterwards, lend it: `.callback(&mut mine)`.
+        pub fn callback(mut self, callback: impl super::callbacks::Callback + 'a) -> Self {
+            self.callbacks.push(callback);
+            self
         }
-        Ok(())
-    }
+    };
 }
+pub(super) use callback_builder;

@@ -1,0 +1,32 @@
+//! Files that appear whole or not at all.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Writes a file under another name in the same folder, then gives it its name: whoever reads `path`
+/// finds the old file or the new one, also when the machine stops half way.
+///
+/// # Errors
+/// [`Error::Io`] when the system refuses; then the old file, if there is one, is as it was.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let unique = format!(".tmp{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(unique);
+    let draft = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        // The bytes must be on the disk before the name points to them.
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(|source| {
+        // The first failure is the one to report.
+        let _ = fs::remove_file(&draft);
+        Error::io(path, source)
+    })
+}

@@ -1,0 +1,189 @@
+//! Files of Python's Keras: the `.keras` archive of Keras 3 and its `.weights.h5`.
+//!
+//! An archive is a zip of `metadata.json`, `config.json` (architecture and compile settings) and
+//! `model.weights.h5` (weights and the optimizer's variables). In the HDF5 file the weights of a layer
+//! stand at `layers/<class>_<n>/vars/<i>`: the group is named after the class, numbered in the order
+//! of the layers, whatever the layer's own name is. The weights of a layer inside a layer stand below
+//! the name it has there (`layers/lstm/cell/vars/0`), which is what its [`Build::child`] is called.
+//!
+//! [`Build::child`]: crate::layer::Build::child
+
+mod archive;
+mod hdf5;
+
+use crate::config::snake_case;
+use crate::error::{Context, Error, Result, ensure};
+use crate::files::write_whole;
+use crate::layer::{LayerHandle, Param};
+use crate::model::{Model, config::parse};
+use crate::tensor::Tensor;
+use hdf5::{Array, Hdf5, Tree};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+
+const WEIGHTS: &str = "model.weights.h5";
+
+/// What the weights file of an archive is called in errors.
+fn in_weights() -> String {
+    format!("member '{WEIGHTS}'")
+}
+
+pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
+    let mut archive = archive::read(path)?;
+    let mut member = |name: &str| {
+        archive.remove(name).ok_or_else(|| Error::Format(format!("the archive has no '{name}'; Keras 3 wrote none")))
+    };
+    let json =
+        |bytes: Vec<u8>| parse(std::str::from_utf8(&bytes).map_err(|_| Error::Format("it is not text".to_owned()))?);
+    let metadata = json(member("metadata.json")?).at(|| "member 'metadata.json'".to_owned())?;
+    let version = metadata.get("keras_version").and_then(Value::as_str).unwrap_or("3");
+    ensure!(
+        !version.starts_with("2."),
+        Format,
+        "the archive was written by Keras {version}, whose layout is another one; open it in Keras 3 and save it anew"
+    );
+    let mut config = json(member("config.json")?).at(|| "member 'config.json'".to_owned())?;
+    let weights = member(WEIGHTS)?;
+    let compile_config = config.get_mut("compile_config").map(Value::take);
+    let mut model = Model::from_value(config).at(|| "member 'config.json'".to_owned())?;
+    if !model.starts_with_input() {
+        // A model whose input shape Keras did not know either: it has no weights.
+        return Ok(model);
+    }
+    // A value takes at least a byte, however it is stored.
+    model.build_to_load(weights.len())?;
+    let weights = Hdf5::open(weights).at(in_weights)?;
+    read_weights(&mut model, &weights).at(in_weights)?;
+    if let (true, Some(Value::Object(settings))) = (compile, compile_config)
+        && !settings.is_empty()
+    {
+        model.compile_from(settings).at(|| "compile settings".to_owned())?;
+        read_optimizer(&mut model, &weights).at(in_weights)?;
+    }
+    Ok(model)
+}
+
+pub(super) fn load_weights(model: &mut Model, path: &Path) -> Result<()> {
+    model.built()?;
+    let bytes = archive::read(path)?.remove(WEIGHTS);
+    let bytes = bytes.ok_or_else(|| Error::Format(format!("the archive has no '{WEIGHTS}'")))?;
+    read_weights(model, &Hdf5::open(bytes).at(in_weights)?).at(in_weights)
+}
+
+pub(super) fn load_weights_h5(model: &mut Model, path: &Path) -> Result<()> {
+    model.built()?;
+    let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+    read_weights(model, &Hdf5::open(bytes)?)
+}
+
+pub(super) fn save(model: &Model, path: &Path) -> Result<()> {
+    let mut config = model.to_value()?;
+    let mut tree = weights_tree(model)?;
+    if let Some(mut settings) = model.get_compile_config()? {
+        if let Some(Value::Object(optimizer)) = settings.get_mut("optimizer").and_then(|o| o.get_mut("config")) {
+            // Keras refuses arguments that it does not know.
+            optimizer.remove("exclude_from_weight_decay");
+        }
+        config["compile_config"] = settings.into();
+        write_optimizer(model, &mut tree)?;
+    }
+    // The version of Keras whose form this is; without a date, equal models give equal files.
+    let metadata = json!({ "keras_version": "3.15.1", "writer": concat!("cornu ", env!("CARGO_PKG_VERSION")) });
+    let members = [
+        ("metadata.json", metadata.to_string().into_bytes()),
+        ("config.json", config.to_string().into_bytes()),
+        (WEIGHTS, tree.finish()?),
+    ];
+    write_whole(path, &archive::write(&members)?)
+}
+
+pub(super) fn save_weights(model: &Model, path: &Path) -> Result<()> {
+    model.built()?;
+    write_whole(path, &weights_tree(model)?.finish()?)
+}
+
+/// The groups of a layer that hold weights of its own or of a layer inside it, each with its weights.
+struct Place {
+    layer: LayerHandle,
+    /// `layers/dense/vars`.
+    group: String,
+    weights: Vec<Param>,
+}
+
+/// Where the weights of a model stand, in the model's order.
+fn places(model: &Model) -> Vec<Place> {
+    let mut used: HashMap<String, usize> = HashMap::new();
+    let mut places: Vec<Place> = Vec::new();
+    for layer in model.layers() {
+        let class = snake_case(layer.class_name().rsplit('>').next().unwrap_or_default());
+        let count = used.entry(class.clone()).or_default();
+        let base = if *count == 0 { class } else { format!("{class}_{count}") };
+        *count += 1;
+        let name = layer.name();
+        for weight in layer.weights() {
+            let inside = weight.path().strip_prefix(name.as_str()).and_then(|path| path.strip_prefix('/'));
+            let group = match inside.and_then(|path| path.rsplit_once('/')) {
+                Some((children, _)) => format!("layers/{base}/{children}/vars"),
+                None => format!("layers/{base}/vars"),
+            };
+            match places.last_mut().filter(|place| place.group == group) {
+                Some(place) => place.weights.push(weight),
+                None => places.push(Place { layer: layer.clone(), group, weights: vec![weight] }),
+            }
+        }
+    }
+    places
+}
+
+/// Sets all weights, or none if one does not fit.
+fn read_weights(model: &mut Model, file: &Hdf5) -> Result<()> {
+    let mut values: Vec<Tensor> = Vec::new();
+    for Place { layer, group, weights } in places(model) {
+        let read = || -> Result<Vec<Tensor>> {
+            let arrays = file.arrays(&group)?;
+            ensure!(
+                arrays.len() == weights.len(),
+                Format,
+                "it has {} weights, but the group '{group}' of the file {}",
+                weights.len(),
+                if arrays.is_empty() { "is missing or empty".to_owned() } else { format!("holds {}", arrays.len()) }
+            );
+            arrays.iter().map(|array| file.tensor(array).at(|| format!("an array of '{group}'"))).collect()
+        };
+        values.extend(read().at(|| layer.place())?);
+    }
+    model.set_weights(&values)
+}
+
+/// The optimizer's variables: its steps, then those of [`OptimizerState::variables`].
+///
+/// [`OptimizerState::variables`]: crate::optimizers::OptimizerState::variables
+fn read_optimizer(model: &mut Model, file: &Hdf5) -> Result<()> {
+    let arrays = file.arrays("optimizer/vars")?;
+    let Some((iterations, variables)) = arrays.split_first() else { return Ok(()) };
+    let iterations = file.count(iterations).at(|| "the optimizer's iterations".to_owned())?;
+    let variables = variables.iter().map(|array| file.tensor(array)).collect::<Result<Vec<_>>>();
+    let variables = variables.at(|| "the optimizer's variables".to_owned())?;
+    let weights = model.trainable_weights();
+    model.compiled_mut()?.restore(weights, iterations, variables).at(|| "the optimizer's variables".to_owned())
+}
+
+fn weights_tree(model: &Model) -> Result<Tree> {
+    let mut tree = Tree::default();
+    for Place { group, weights, .. } in places(model) {
+        weights.iter().for_each(|weight| tree.push(&group, Array::Floats(weight.value())));
+    }
+    Ok(tree)
+}
+
+fn write_optimizer(model: &Model, tree: &mut Tree) -> Result<()> {
+    let state = &model.compiled()?.state;
+    let iterations = i32::try_from(state.iterations())
+        .map_err(|_| Error::Format(format!("{} steps are more than Keras' counter holds", state.iterations())))?;
+    tree.push("optimizer/vars", Array::Count(iterations));
+    for (_, value) in state.variables() {
+        tree.push("optimizer/vars", Array::Floats(value));
+    }
+    Ok(())
+}

@@ -1,0 +1,302 @@
+//! A model as data: its architecture and its compile settings in Keras' own JSON.
+
+use super::{Graph, Model, Sequential};
+use crate::config::{self, Config, Family, Registry, Shared};
+use crate::error::{Context, Error, Result, ensure};
+use crate::layer::{Build, Layer, LayerHandle};
+use crate::layers::Input;
+use crate::losses::Loss;
+use crate::metrics::{Metric, Metrics};
+use crate::optimizers::{LearningRate, Optimizer};
+use crate::regularizers::Regularizer;
+use crate::shape::Shape;
+use crate::training::Compile;
+use serde_json::{Value, json};
+
+impl Model {
+    /// The architecture as JSON in the form of Keras 3 (Keras: `to_json`): classes and their arguments,
+    /// without weights and compile settings.
+    ///
+    /// ```
+    /// use cornu::prelude::*;
+    /// use cornu::Registry;
+    /// let mut model = Sequential::new();
+    /// model.add(Input::new([4])).add(Dense::new(2).activation("relu").name("hidden"));
+    /// let copy = Model::from_json(&model.to_json()?, &Registry::new())?;
+    /// assert_eq!(copy.layer("hidden")?.class_name(), "Dense");
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a layer, or something in it, has no configuration.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(self.to_value()?.to_string())
+    }
+
+    /// The model that [`to_json`](Self::to_json), or Keras' method of that name, described, with new
+    /// weights. Classes of one's own are found in `registry`.
+    ///
+    /// # Errors
+    /// When the text is no JSON or describes something else, a class is unknown or an argument does
+    /// not fit.
+    pub fn from_json(text: &str, registry: &Registry) -> Result<Model> {
+        let mut model = registry.scope(|| Model::from_value(parse(text)?))?;
+        if model.starts_with_input() {
+            model.build()?;
+        }
+        Ok(model)
+    }
+
+    /// The settings of `compile` in the form of Keras 3: optimizer, loss and metrics. None when the
+    /// model is not compiled. The learning rate is the one of now.
+    ///
+    /// # Errors
+    /// When the optimizer, the loss or a metric has no configuration.
+    pub fn get_compile_config(&self) -> Result<Option<Config>> {
+        let Some(compiled) = &self.compiled else { return Ok(None) };
+        let optimizer = &compiled.optimizer;
+        let mut arguments = optimizer.config()?;
+        if let LearningRate::Constant(rate) = optimizer.options().learning_rate {
+            let now = compiled.state.learning_rate(&**optimizer);
+            // Unchanged it stays as it was typed, with all its digits.
+            let rate = if rate as f32 == now { rate } else { f64::from(now) };
+            arguments.insert("learning_rate".to_owned(), rate.into());
+        }
+        let loss = &compiled.loss;
+        let metrics = |metrics: &Metrics| -> Result<Value> {
+            let each = |metric: &dyn Metric| match metric.class_name() {
+                // Keras has no class for it: there it is a name that stands for several.
+                "AutoAccuracy" => Ok(metric.name().into()),
+                class => Ok(config::to_value::<Box<dyn Metric>>(class, metric.config()?)),
+            };
+            metrics.0.iter().map(|metric| each(&**metric)).collect()
+        };
+        Ok(Some(Config::from_iter([
+            ("optimizer".to_owned(), config::to_value::<Shared<dyn Optimizer>>(optimizer.class_name(), arguments)),
+            ("loss".to_owned(), config::to_value::<Shared<dyn Loss>>(loss.class_name(), loss.config()?)),
+            ("loss_weights".to_owned(), Value::Null),
+            ("metrics".to_owned(), metrics(&compiled.metrics)?),
+            ("weighted_metrics".to_owned(), metrics(&compiled.weighted_metrics)?),
+        ])))
+    }
+
+    /// Compiles with settings that [`get_compile_config`](Self::get_compile_config), or Keras' method
+    /// of that name, gave. The optimizer starts afresh.
+    ///
+    /// # Errors
+    /// When a class is unknown, an argument does not fit, or there is no loss.
+    pub fn compile_from_config(&mut self, config: Config, registry: &Registry) -> Result<()> {
+        registry.scope(|| self.compile_from(config))
+    }
+
+    pub(crate) fn compile_from(&mut self, mut config: Config) -> Result<()> {
+        let mut take = |key: &str| config.remove(key).unwrap_or(Value::Null);
+        let optimizer = Shared::<dyn Optimizer>::from_value(take("optimizer")).at(|| "optimizer".to_owned())?;
+        let loss = match one_output("loss", take("loss"))? {
+            Value::Null => {
+                return Err(Error::Format(
+                    "the model was compiled without a loss; there is nothing to minimize".into(),
+                ));
+            }
+            loss => Shared::<dyn Loss>::from_value(loss).at(|| "loss".to_owned())?,
+        };
+        let weight = one_output("loss_weights", take("loss_weights"))?;
+        ensure!(
+            weight.is_null() || weight.as_f64() == Some(1.0),
+            Format,
+            "loss_weights is {weight}; a model of one output has no use for it but 1"
+        );
+        let mut metrics = |key: &str| -> Result<Metrics> {
+            let list = match one_output(key, take(key))? {
+                Value::Null => Vec::new(),
+                Value::Array(list) => list,
+                one => vec![one],
+            };
+            let list = list.into_iter().map(Box::<dyn Metric>::from_value).collect::<Result<Vec<_>>>();
+            list.map(Metrics).at(|| key.to_owned())
+        };
+        let compile = Compile::new(optimizer, loss);
+        self.compile_with(compile.metrics(metrics("metrics")?).weighted_metrics(metrics("weighted_metrics")?))
+    }
+
+    pub(crate) fn to_value(&self) -> Result<Value> {
+        let place = || format!("model '{}'", self.name);
+        let shapes = |shape: &Shape| json!({ "input_shape": shape });
+        let (layers, input) = match &self.graph {
+            Some(graph) => {
+                let input_of = |node: &super::graph::Node| {
+                    let port = node.inputs.first()?;
+                    Some(&graph.nodes[port.node].output_shapes[port.output])
+                };
+                let layers = graph.nodes.iter().map(|node| node.layer.to_value(input_of(node).map(shapes)));
+                (layers.collect::<Result<Vec<_>>>().at(place)?, graph.input_shapes().into_iter().next())
+            }
+            None => (self.chain.iter().map(|l| l.to_value(None)).collect::<Result<Vec<_>>>().at(place)?, None),
+        };
+        let mut config = json!({ "name": self.name, "trainable": true, "dtype": float32(), "layers": layers });
+        let mut value = json!({ "module": "keras", "class_name": "Sequential", "registered_name": null });
+        if let Some(input) = &input {
+            config["build_input_shape"] = json!(input);
+            value["build_config"] = shapes(input);
+        }
+        value["config"] = config;
+        Ok(value)
+    }
+
+    /// The model of a serialized object, not built yet.
+    pub(crate) fn from_value(mut value: Value) -> Result<Model> {
+        match value.get("class_name").and_then(Value::as_str) {
+            Some("Sequential") => {}
+            Some(class @ ("Functional" | "Model")) => return Err(not_yet(class)),
+            Some(class) => {
+                return Err(Error::Format(format!(
+                    "the model is of class '{class}'; only Sequential models can be loaded, since a file cannot hold code"
+                )));
+            }
+            None => {
+                return Err(Error::Format("the JSON does not describe a model: it has no \"class_name\"".to_owned()));
+            }
+        }
+        let mut config = match value["config"].take() {
+            Value::Object(config) => config,
+            // Keras 1 wrote the list alone.
+            Value::Array(layers) => Config::from_iter([("layers".to_owned(), layers.into())]),
+            _ => return Err(Error::Format("the Sequential model has no \"config\"".to_owned())),
+        };
+        let name = config.get("name").and_then(Value::as_str).unwrap_or("sequential").to_owned();
+        let Some(Value::Array(layers)) = config.remove("layers") else {
+            return Err(Error::Format(format!("model '{name}': its \"config\" has no list of \"layers\"")));
+        };
+        let mut model = Sequential::new().with_name(&name);
+        let place = || format!("model '{name}'");
+        // The input's shape stands in an InputLayer, or with the model, or (Keras 2) with its first layer.
+        let first = layers.first().map(|layer| &layer["config"]["batch_input_shape"]);
+        let shape = config.get("build_input_shape").or(first).cloned();
+        for layer in layers {
+            model.add(LayerHandle::from_value(layer).at(place)?);
+        }
+        if let (false, Some(shape)) = (model.starts_with_input(), shape.filter(Value::is_array)) {
+            let input = Config::from_iter([("batch_shape".to_owned(), shape)]);
+            let input: Box<dyn Layer> = config::from_config::<Input>(input).at(place)?.into();
+            model.chain.insert(0, LayerHandle::from_parts(input, "input_layer".to_owned(), true, None));
+        }
+        if config.get("trainable") == Some(&Value::Bool(false)) {
+            model.set_trainable(false);
+        }
+        Ok(model.into())
+    }
+
+    /// Makes the weights of a model that was read from a file, as zeros for the file's values: there
+    /// are so many of them.
+    pub(crate) fn build_to_load(&mut self, values: usize) -> Result<()> {
+        let cx = Build::to_load(self.seed, values);
+        self.graph = Some(Graph::chain(&self.chain, None, &cx).at(|| format!("model '{}'", self.name))?);
+        Ok(())
+    }
+}
+
+impl LayerHandle {
+    /// The layer in Keras' form: its own configuration, and what belongs to the handle.
+    fn to_value(&self, build_config: Option<Value>) -> Result<Value> {
+        let layer = self.layer();
+        let mut config = layer.config().at(|| self.place())?;
+        config.insert("name".to_owned(), self.name().into());
+        if layer.class_name() == "InputLayer" {
+            config.insert("dtype".to_owned(), "float32".into());
+        } else {
+            config.insert("trainable".to_owned(), self.trainable().into());
+            config.insert("dtype".to_owned(), float32());
+        }
+        if let Some(regularizer) = self.activity_regularizer() {
+            let regularizer = serde_json::to_value(&regularizer);
+            let regularizer = regularizer.map_err(|e| Error::NotSerializable(e.to_string())).at(|| self.place())?;
+            config.insert("activity_regularizer".to_owned(), regularizer);
+        }
+        let mut value = config::to_value::<Box<dyn Layer>>(layer.class_name(), config);
+        if let Some(build_config) = build_config {
+            value["build_config"] = build_config;
+        }
+        Ok(value)
+    }
+
+    fn from_value(mut value: Value) -> Result<Self> {
+        let class = value.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if matches!(class.as_str(), "Sequential" | "Functional" | "Model") {
+            return Err(Error::Format(format!(
+                "a model of class '{class}' as a layer of a model cannot be loaded yet"
+            )));
+        }
+        let mut name = String::new();
+        let read = || {
+            let mut trainable = true;
+            let mut activity_regularizer = None;
+            if let Some(Value::Object(config)) = value.get_mut("config") {
+                if let Some(Value::String(given)) = config.remove("name") {
+                    name = given;
+                }
+                trainable = config.remove("trainable") != Some(Value::Bool(false));
+                check_dtype(config.remove("dtype"))?;
+                activity_regularizer = match config.remove("activity_regularizer") {
+                    None | Some(Value::Null) => None,
+                    Some(regularizer) => Some(Shared::<dyn Regularizer>::from_value(regularizer)?),
+                };
+            }
+            let layer = Box::<dyn Layer>::from_value(value)?;
+            Ok(LayerHandle::from_parts(layer, name.clone(), trainable, activity_regularizer))
+        };
+        read().at(|| format!("layer '{name}' ({class})"))
+    }
+}
+
+/// JSON from text.
+pub(crate) fn parse(text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| Error::Format(format!("the configuration is not JSON: {error}")))
+}
+
+fn not_yet(class: &str) -> Error {
+    Error::Format(format!(
+        "the model is a graph (class '{class}' of the functional API); this version of cornu loads Sequential models"
+    ))
+}
+
+/// The dtype policy of every layer.
+fn float32() -> Value {
+    json!({ "module": "keras", "class_name": "DTypePolicy", "config": { "name": "float32" }, "registered_name": null })
+}
+
+/// Layers of any floating-point policy are computed in `f32`; quantized ones have other weights.
+fn check_dtype(dtype: Option<Value>) -> Result<()> {
+    let policy = dtype.as_ref().and_then(|dtype| dtype.get("class_name")).and_then(Value::as_str);
+    ensure!(
+        policy.is_none_or(|class| class == "DTypePolicy"),
+        Format,
+        "its dtype policy is {}, which cornu does not have; save the model from Keras without quantization",
+        policy.unwrap_or_default()
+    );
+    Ok(())
+}
+
+/// A compile setting of a model of one output, which may stand in a list or under the output's name.
+fn one_output(key: &str, value: Value) -> Result<Value> {
+    let many = |n| Error::Format(format!("{key} has {n} entries, for as many outputs; the model has one output"));
+    match value {
+        // A serialized object, not a table of outputs.
+        Value::Object(object) if object.contains_key("class_name") => Ok(Value::Object(object)),
+        Value::Object(object) => match (object.len(), object.into_iter().next()) {
+            (1, Some((_, only))) => Ok(only),
+            (0, _) => Ok(Value::Null),
+            (n, _) => Err(many(n)),
+        },
+        Value::Array(mut list) if key.ends_with("metrics") => match list.as_slice() {
+            [Value::Array(_)] => Ok(list.remove(0)),
+            [.., Value::Array(_)] => Err(many(list.len())),
+            _ => Ok(Value::Array(list)),
+        },
+        Value::Array(mut list) => match list.len() {
+            0 => Ok(Value::Null),
+            1 => Ok(list.remove(0)),
+            n => Err(many(n)),
+        },
+        other => Ok(other),
+    }
+}
