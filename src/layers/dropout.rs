@@ -199,3 +199,32 @@ impl Noise {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Effects, Pass, Saved};
+    use crate::runtime::Workspace;
+
+    fn dropped(x: Tensor, first_sample: u64) -> Tensor {
+        let pass = Pass { training: true, seed: 5, step: 2, first_sample, workspace: Workspace::new() };
+        let mut cx = Forward {
+            pass: &pass,
+            saved: &mut Saved::default(),
+            effects: &mut Effects::default(),
+            stream: 9,
+            trainable: true,
+            recording: false,
+            inputs_need_gradient: false,
+        };
+        drop_values(x, 0.4, None, None, &mut cx).unwrap()
+    }
+
+    #[test]
+    fn how_a_batch_is_split_changes_nothing() {
+        let whole = dropped(Tensor::full([32, 45], 1.0), 0);
+        let halves = [0, 16].map(|first| dropped(Tensor::full([16, 45], 1.0), first));
+        assert_eq!(whole.data(), [halves[0].data(), halves[1].data()].concat());
+        assert_ne!(halves[0].data(), halves[1].data());
+    }
+}
