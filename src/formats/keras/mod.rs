@@ -10,6 +10,7 @@
 
 mod archive;
 mod hdf5;
+mod legacy;
 
 use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
@@ -73,8 +74,15 @@ pub(super) fn load_weights(model: &mut Model, path: &Path) -> Result<()> {
 
 pub(super) fn load_weights_h5(model: &mut Model, path: &Path) -> Result<()> {
     model.built()?;
-    let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-    read_weights(model, &Hdf5::open(bytes)?)
+    let file = Hdf5::open(std::fs::read(path).map_err(|source| Error::io(path, source))?)?;
+    match legacy::layers_of(&file)? {
+        Some(layers) => legacy::read_weights(model, &file, &layers),
+        None => read_weights(model, &file),
+    }
+}
+
+pub(super) fn load_h5(path: &Path, compile: bool) -> Result<Model> {
+    legacy::load(std::fs::read(path).map_err(|source| Error::io(path, source))?, compile)
 }
 
 pub(super) fn save(model: &Model, path: &Path) -> Result<()> {
