@@ -45,6 +45,9 @@ pub enum Error {
     /// A file that is not what it should be: foreign, truncated, damaged, too large.
     #[error("{0}")]
     Format(String),
+    /// A gradient that is not the derivative of what it belongs to: see [`testing`](crate::testing).
+    #[error("{0}")]
+    Gradient(String),
     /// Something that cannot be saved because its author gave it no configuration.
     #[error("{0}")]
     NotSerializable(String),

@@ -472,6 +472,12 @@ pub(crate) struct Pass {
 #[derive(Debug, Default)]
 pub struct Saved(Vec<Item>);
 
+impl Saved {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 #[derive(Debug)]
 enum Item {
     Tensor(Tensor),

@@ -34,7 +34,7 @@
 //! ```
 //!
 //! The names, defaults and numbers are Keras 3's. Modules stand alone: [`layers`], [`losses`],
-//! [`metrics`], [`optimizers`], [`schedules`], [`initializers`], [`regularizers`], [`constraints`],
+//! [`metrics`](mod@metrics), [`optimizers`], [`schedules`], [`initializers`], [`regularizers`], [`constraints`],
 //! [`activations`], [`training::callbacks`]. Each family is known by name (`"relu"`, `"he_normal"`,
 //! `"adam"`) and open to types of one's own: a [`SimpleLayer`] or [`Layer`], a
 //! [`Loss`](losses::Loss), a [`Metric`](metrics::Metric), an [`Optimizer`](optimizers::Optimizer), an
@@ -75,6 +75,7 @@ pub mod runtime;
 pub mod schedules;
 pub mod shape;
 pub mod tensor;
+pub mod testing;
 pub mod training;
 #[cfg(feature = "plot")]
 pub mod visualize;

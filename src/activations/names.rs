@@ -63,6 +63,11 @@ pub(super) fn unknown(name: &str) -> Error {
 }
 
 impl Activation {
+    /// Every name that stands for an activation.
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name)
+    }
+
     /// Keras' name of the function, whatever its arguments: `"relu"`.
     pub fn name(&self) -> &str {
         match self {

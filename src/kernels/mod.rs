@@ -6,7 +6,7 @@
 //! geometry says: layers check shapes before they come here.
 //!
 //! How work is cut into pieces depends on the geometry alone, so results do not depend on the
-//! number of threads. Each fast path is tested against [`reference`].
+//! number of threads. Each fast path is tested against [`reference`](mod@reference).
 
 pub mod conv;
 pub mod gemm;

@@ -39,7 +39,7 @@ impl Reshape {
     fn sample(&self, len: Option<usize>) -> Result<Vec<Option<usize>>> {
         let given = self.given().unwrap_or(0);
         let free = self.target_shape.contains(&-1);
-        let rest = len.map(|len| if given == 0 { 0 } else { len / given });
+        let rest = len.map(|len| len.checked_div(given).unwrap_or(0));
         if let Some(len) = len {
             let fits = if free { given > 0 && len.is_multiple_of(given) } else { given == len };
             ensure!(fits, Shape, "samples of {len} values cannot take target_shape {:?}", self.target_shape);

@@ -64,12 +64,12 @@ impl Model {
         }
         let loss = &compiled.loss;
         let metrics = |metrics: &Metrics| -> Result<Value> {
-            let each = |metric: &Box<dyn Metric>| match metric.class_name() {
+            let each = |metric: &dyn Metric| match metric.class_name() {
                 // Keras has no class for it: there it is a name that stands for several.
                 "AutoAccuracy" => Ok(metric.name().into()),
                 class => Ok(config::to_value::<Box<dyn Metric>>(class, metric.config()?)),
             };
-            metrics.0.iter().map(each).collect()
+            metrics.0.iter().map(|metric| each(&**metric)).collect()
         };
         Ok(Some(Config::from_iter([
             ("optimizer".to_owned(), config::to_value::<Shared<dyn Optimizer>>(optimizer.class_name(), arguments)),

@@ -178,11 +178,8 @@ impl Model {
     ///
     /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first:
     /// images are `(batch, height, width, channels)`. A loss that becomes NaN or infinite does not end
-    /// training (see [`TerminateOnNaN`](callbacks::TerminateOnNaN)); it is printed, and kept in
+    /// training (see [`TerminateOnNaN`](super::callbacks::TerminateOnNaN)); it is printed, and kept in
     /// [`History::first_non_finite`].
-    ///
-    /// [`TerminateOnNaN`]: super::callbacks::TerminateOnNaN
-    /// [`callbacks::TerminateOnNaN`]: super::callbacks::TerminateOnNaN
     ///
     /// # Errors
     /// When the model is not compiled, the data is empty or of unequal lengths, a shape does not fit, a

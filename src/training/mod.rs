@@ -1,8 +1,8 @@
-//! Compile, fit, evaluate, predict: the workflow of a [`Model`].
+//! Compile, fit, evaluate, predict: the workflow of a [`Model`](crate::Model).
 //!
-//! [`Model::fit`] is a loop and a step; everything else that can happen during training is a
+//! [`Model::fit`](crate::Model::fit) is a loop and a step; everything else that can happen during training is a
 //! [`Callback`](callbacks::Callback). Those who write their own loop use
-//! [`forward`](Model::forward), [`backward`](Model::backward) and [`apply`](Model::apply).
+//! [`forward`](crate::Model::forward), [`backward`](crate::Model::backward) and [`apply`](crate::Model::apply).
 
 pub mod callbacks;
 mod compile;
