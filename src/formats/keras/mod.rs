@@ -33,7 +33,9 @@ fn in_weights() -> String {
 pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     let mut archive = archive::read(path)?;
     let mut member = |name: &str| {
-        archive.remove(name).ok_or_else(|| Error::Format(format!("the archive has no '{name}': it is no model of Keras 3")))
+        archive
+            .remove(name)
+            .ok_or_else(|| Error::Format(format!("the archive has no '{name}': it is no model of Keras 3")))
     };
     let json =
         |bytes: Vec<u8>| parse(std::str::from_utf8(&bytes).map_err(|_| Error::Format("it is not text".to_owned()))?);
