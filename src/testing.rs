@@ -48,7 +48,7 @@ use crate::Activation;
 use crate::config::{Family, Shared, snake_case};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{
-    Backward, Effects, Forward, GradientStore, Gradients, Layer, LayerHandle, Param, Pass, Saved, Values,
+    Backward, Build, Effects, Forward, GradientStore, Gradients, Layer, LayerHandle, Param, Pass, Saved, Values,
 };
 use crate::losses::{self, Loss};
 use crate::model::Model;
@@ -114,7 +114,9 @@ pub fn check_close(got: &Tensor, want: &Tensor, tolerance: f32) -> Result<()> {
 
 /// The class names of all layers of this crate, inputs not counted.
 pub fn built_in_layers() -> Vec<&'static str> {
-    class_names::<Box<dyn Layer>>()
+    let mut names = class_names::<Box<dyn Layer>>();
+    names.retain(|name| *name != "InputLayer");
+    names
 }
 
 /// The class names of all losses of this crate.
@@ -282,7 +284,7 @@ impl GradientCheck {
         }
         let of_batch = |x: &Tensor| Shape::batch_of(x.shape().get(1..).unwrap_or(&[]));
         let shapes: Vec<Shape> = inputs.iter().map(of_batch).collect();
-        let promised = handle.build(&shapes, self.seed, &handle.name())?;
+        let promised = handle.build(&shapes, &Build::new(self.seed))?;
         let weights = handle.weights();
         let learned =
             if handle.trainable() { weights.into_iter().filter(Param::is_learned).collect() } else { Vec::new() };
@@ -291,7 +293,9 @@ impl GradientCheck {
         let forward = |inputs: Values, cx: &mut Forward<'_>| {
             let outputs = handle.layer().forward(inputs, cx)?;
             if let Some(regularizer) = handle.activity_regularizer() {
-                outputs.iter().for_each(|output| cx.add_loss(regularizer.loss(output)));
+                for output in outputs.iter() {
+                    cx.add_loss(regularizer.loss(output) * cx.mean_scale(output));
+                }
             }
             let fits = outputs.iter().zip(&promised).all(|(output, shape)| shape.accepts(output.shape()));
             let given: Vec<&[usize]> = outputs.iter().map(Tensor::shape).collect();
@@ -311,7 +315,7 @@ impl GradientCheck {
             let one = |(i, y): (usize, &Tensor)| {
                 let mut gradient = self.values(y.shape(), "output", i as u64);
                 if let Some(regularizer) = handle.activity_regularizer() {
-                    regularizer.add_gradient(y, 1.0, gradient.data_mut());
+                    regularizer.add_gradient(y, 1.0 / y.batch().max(1) as f32, gradient.data_mut());
                 }
                 gradient
             };
@@ -677,8 +681,14 @@ impl Function<'_> {
         inputs: &[Tensor],
         saved: Option<(&mut Saved, bool)>,
     ) -> Result<(Values, f64)> {
-        let pass =
-            Pass { training: check.training, seed: check.seed, step: 0, first_sample: 0, workspace: Workspace::new() };
+        let pass = Pass {
+            training: check.training,
+            seed: check.seed,
+            step: 0,
+            first_sample: 0,
+            share: 1.0,
+            workspace: Workspace::new(),
+        };
         let mut effects = Effects::default();
         let recording = saved.is_some();
         let mut none = Saved::default();
@@ -727,6 +737,7 @@ impl Function<'_> {
                 gradients: store,
                 workspace: &Workspace::new(),
                 trainable: self.trainable,
+                share: 1.0,
                 wanted: inputs.iter().map(|_| wanted).collect(),
             },
         )?;
