@@ -114,9 +114,7 @@ pub fn check_close(got: &Tensor, want: &Tensor, tolerance: f32) -> Result<()> {
 
 /// The class names of all layers of this crate, inputs not counted.
 pub fn built_in_layers() -> Vec<&'static str> {
-    let mut names = class_names::<Box<dyn Layer>>();
-    names.retain(|name| *name != "InputLayer");
-    names
+    class_names::<Box<dyn Layer>>().into_iter().filter(|name| *name != "InputLayer").collect()
 }
 
 /// The class names of all losses of this crate.
@@ -291,12 +289,7 @@ impl GradientCheck {
         let first: Vec<Tensor> = learned.iter().map(Param::value).collect();
 
         let forward = |inputs: Values, cx: &mut Forward<'_>| {
-            let outputs = handle.layer().forward(inputs, cx)?;
-            if let Some(regularizer) = handle.activity_regularizer() {
-                for output in outputs.iter() {
-                    cx.add_loss(regularizer.loss(output) * cx.mean_scale(output));
-                }
-            }
+            let outputs = handle.forward(inputs, cx)?;
             let fits = outputs.iter().zip(&promised).all(|(output, shape)| shape.accepts(output.shape()));
             let given: Vec<&[usize]> = outputs.iter().map(Tensor::shape).collect();
             ensure!(
@@ -312,18 +305,12 @@ impl GradientCheck {
             Ok(sum.fold(Score::default(), |a, b| a + b))
         };
         let slope = |outputs: &Values| {
-            let one = |(i, y): (usize, &Tensor)| {
-                let mut gradient = self.values(y.shape(), "output", i as u64);
-                if let Some(regularizer) = handle.activity_regularizer() {
-                    regularizer.add_gradient(y, 1.0 / y.batch().max(1) as f32, gradient.data_mut());
-                }
-                gradient
-            };
+            let one = |(i, y): (usize, &Tensor)| self.values(y.shape(), "output", i as u64);
             Ok(outputs.iter().enumerate().map(one).collect())
         };
         let function = Function {
             forward: &forward,
-            backward: &|gradients, cx| handle.layer().backward(gradients, cx),
+            backward: &|gradients, cx| handle.backward(gradients.into_iter().map(Some).collect(), cx),
             score: &score,
             slope: &slope,
             trainable: handle.trainable(),
@@ -736,8 +723,8 @@ impl Function<'_> {
                 saved: &mut saved,
                 gradients: store,
                 workspace: &Workspace::new(),
-                trainable: self.trainable,
                 share: 1.0,
+                trainable: self.trainable,
                 wanted: inputs.iter().map(|_| wanted).collect(),
             },
         )?;

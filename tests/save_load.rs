@@ -388,3 +388,184 @@ fn json_that_describes_no_model_is_explained() {
     );
     assert!(quantized.contains("quantization"), "{quantized}");
 }
+
+/// Files of Keras.
+#[cfg(feature = "keras")]
+mod keras {
+    use super::*;
+    use std::io::Write;
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    fn network(optimizer: impl Into<cornu::Shared<dyn cornu::optimizers::Optimizer>>) -> Sequential {
+        let mut model = Sequential::new().with_name("net").with_seed(5);
+        model
+            .add(Input::new([8, 8, 1]))
+            .add(Conv2D::new(4, 3).padding(Padding::Same).activation("relu").kernel_regularizer(L2::new(1e-3)))
+            .add(BatchNormalization::new())
+            .add(LocalResponseNormalization::new())
+            .add(MaxPooling2D::new(2))
+            .add(Flatten::new())
+            .add(Dense::new(16).activation("leaky_relu").kernel_constraint("max_norm").name("hidden"))
+            .add(Dense::new(16).trainable(false))
+            .add(Dense::new(10).activation("softmax").activity_regularizer(L2::new(1e-4)));
+        model.compile(optimizer, "sparse_categorical_crossentropy", ["acc"]).unwrap();
+        model
+    }
+
+    fn train(model: &mut Model) {
+        // The seed does not travel, so nothing random may happen.
+        let (x, y) = data();
+        model.fit(&x, &y, Fit::new().epochs(2).batch_size(48).shuffle(false).verbose(0)).unwrap();
+    }
+
+    #[test]
+    fn archives_carry_weights_settings_and_the_state_of_training() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.keras");
+        type Make = fn() -> Sequential;
+        let networks: [(&str, Make); 6] = [
+            ("sgd", || network("sgd")),
+            ("momentum", || network(Sgd::new(0.05).momentum(0.9))),
+            ("adam", || network(Adam::new(0.01).amsgrad(true).use_ema(true))),
+            ("accumulation", || network(Adam::new(0.01).gradient_accumulation_steps(3))),
+            ("nadam", || network(Nadam::new(0.01))),
+            ("schedule", || network(RMSprop::new(ExponentialDecay::new(0.01, 7, 0.5)).centered(true))),
+        ];
+        for (name, make) in networks {
+            let mut model = make();
+            model.save(&path).unwrap();
+            assert_eq!(predictions(&Model::load(&path).unwrap()), predictions(&model), "{name}, not trained");
+            train(&mut model);
+            model.save(&path).unwrap();
+            let mut again = Model::load(&path).unwrap();
+            assert_eq!(bits(&again.get_weights()), bits(&model.get_weights()), "{name}");
+            assert_eq!(predictions(&again), predictions(&model), "{name}");
+            assert_eq!(again.to_json().unwrap(), model.to_json().unwrap(), "{name}");
+            assert_eq!(again.get_compile_config().unwrap(), model.get_compile_config().unwrap(), "{name}");
+            assert_eq!(again.iterations().unwrap(), model.iterations().unwrap(), "{name}");
+            train(&mut again);
+            train(&mut model);
+            assert_eq!(bits(&again.get_weights()), bits(&model.get_weights()), "{name}, trained on");
+        }
+        // The same model gives the same file.
+        let model = network("adam");
+        model.save(&path).unwrap();
+        let first = fs::read(&path).unwrap();
+        model.save(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn weights_go_by_class_and_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.weights.h5");
+        let model = network("adam");
+        model.save_weights(&path).unwrap();
+        let mut other = network("sgd").with_seed(77);
+        train(&mut other);
+        other.load_weights(&path).unwrap();
+        assert_eq!(bits(&other.get_weights()), bits(&model.get_weights()));
+        // Out of an archive as well.
+        let archive = folder.path().join("net.keras");
+        model.save(&archive).unwrap();
+        train(&mut other);
+        other.load_weights(&archive).unwrap();
+        assert_eq!(bits(&other.get_weights()), bits(&model.get_weights()));
+
+        let mut wrong = Sequential::new();
+        wrong.add(Input::new([3])).add(Dense::new(2)).add(Dense::new(2).use_bias(false));
+        wrong.build().unwrap();
+        let before = bits(&wrong.get_weights());
+        let error = wrong.load_weights(&path).unwrap_err().to_string();
+        assert!(error.contains("layer 'dense_1' (Dense)") && error.contains("layers/dense_1/vars"), "{error}");
+        assert_eq!(bits(&wrong.get_weights()), before);
+
+        let error = |result: Result<()>| result.unwrap_err().to_string();
+        assert!(error(model.save(&path)).contains(".keras"));
+        assert!(error(model.save_weights(&archive)).contains(".weights.h5"));
+        assert!(error(Model::load(&path).map(|_| ())).contains("weights alone"));
+    }
+
+    #[test]
+    fn what_keras_has_no_class_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.keras");
+        let config = network("adam").get_compile_config().unwrap().unwrap();
+        assert_eq!(config["metrics"], serde_json::json!(["acc"]));
+        let json = network("adam").to_json().unwrap();
+        assert!(json.contains(r#""registered_name":"cornu>LocalResponseNormalization""#), "{json}");
+        // Keras refuses arguments that it does not know.
+        network(Adam::new(0.1).exclude_from_weight_decay(["bias"])).save(&path).unwrap();
+        let same = Model::load(&path).unwrap().get_compile_config().unwrap().unwrap();
+        assert!(!same["optimizer"].to_string().contains("exclude"));
+    }
+
+    /// The outcome of a file that someone damaged: any but a panic.
+    fn outcome<T>(loaded: Result<T>) {
+        assert!(loaded.is_ok() || !loaded.err().unwrap().to_string().is_empty());
+    }
+
+    #[test]
+    fn damaged_archives_and_weights_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut model = Sequential::new();
+        model.add(Input::new([2])).add(Dense::new(37));
+        model.compile(Adam::new(0.1), "mse", ["mae"]).unwrap();
+        let (path, weights) = (folder.path().join("model.keras"), folder.path().join("model.weights.h5"));
+        model.save(&path).unwrap();
+        model.save_weights(&weights).unwrap();
+        let good = fs::read(&path).unwrap();
+        for length in (0..good.len()).step_by(13) {
+            fs::write(&path, &good[..length]).unwrap();
+            refused(Model::load(&path));
+        }
+        for i in (0..good.len()).step_by(5) {
+            let mut bad = good.clone();
+            bad[i] ^= 1 << (i % 8);
+            fs::write(&path, bad).unwrap();
+            outcome(Model::load(&path));
+        }
+        // No checksum guards an HDF5 file, so most changes of values pass; none may do harm.
+        let good = fs::read(&weights).unwrap();
+        for i in 0..good.len() {
+            for byte in [good[i] ^ (1 << (i % 8)), 0xff] {
+                let mut bad = good.clone();
+                bad[i] = byte;
+                fs::write(&weights, bad).unwrap();
+                outcome(model.load_weights(&weights));
+            }
+        }
+        // A size that is a lie.
+        let mut lie = good.clone();
+        let dims: Vec<usize> = (0..lie.len() - 8).filter(|&i| lie[i..i + 8] == 37u64.to_le_bytes()).collect();
+        assert!(!dims.is_empty());
+        dims.iter().for_each(|&i| lie[i..i + 8].copy_from_slice(&(1u64 << 40).to_le_bytes()));
+        fs::write(&weights, lie).unwrap();
+        assert!(matches!(model.load_weights(&weights).unwrap_err().root(), Error::Format(_)));
+    }
+
+    #[test]
+    fn archives_that_are_none_of_a_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.keras");
+        let load = |members: &[(&str, &[u8])]| {
+            let mut archive = ZipWriter::new(fs::File::create(&path).unwrap());
+            for (name, bytes) in members {
+                archive.start_file(*name, SimpleFileOptions::default()).unwrap();
+                archive.write_all(bytes).unwrap();
+            }
+            archive.finish().unwrap();
+            refused(Model::load(&path))
+        };
+        assert!(load(&[("readme.txt", b"hello")]).contains("metadata.json"));
+        assert!(load(&[("metadata.json", b"{")]).contains("not JSON"));
+        let old = br#"{"keras_version": "2.15.0"}"#;
+        assert!(load(&[("metadata.json", old)]).contains("Keras 2.15.0"));
+        let graph = br#"{"class_name": "Functional", "config": {}}"#;
+        let members: [(&str, &[u8]); 3] = [("metadata.json", b"{}"), ("config.json", graph), ("model.weights.h5", b"")];
+        assert!(load(&members).contains("functional API"));
+        // 60 MB of nothing in a small file.
+        assert!(load(&[("metadata.json", &vec![0; 60 << 20])]).contains("unpacks to more"));
+    }
+}

@@ -314,7 +314,10 @@ impl Activation {
     /// so that the function can be applied in place and the input forgotten.
     pub fn needs_input(&self) -> bool {
         use Activation::*;
-        matches!(self, ReluWith { .. } | TanhShrink | Sparsemax | Gelu { .. } | Silu | HardSilu | Mish | Threshold { .. })
+        matches!(
+            self,
+            ReluWith { .. } | TanhShrink | Sparsemax | Gelu { .. } | Silu | HardSilu | Mish | Threshold { .. }
+        )
     }
 
     /// Turns the gradient with respect to the output into the one with respect to the input, in

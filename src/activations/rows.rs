@@ -71,7 +71,8 @@ pub fn sparsemax(x: &mut [f32], last: usize) {
     let mut order = Vec::new();
     for row in x.chunks_exact_mut(last.max(1)) {
         let threshold = sparsemax_support(row, &mut order);
-        row.iter_mut().for_each(|x| *x = if f64::from(*x) < threshold { 0.0 } else { (f64::from(*x) - threshold) as f32 });
+        row.iter_mut()
+            .for_each(|x| *x = if f64::from(*x) < threshold { 0.0 } else { (f64::from(*x) - threshold) as f32 });
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `.cornu` | weights alone | [`Model::save_weights`] | [`Model::load_weights`] |
 //! | `.keras` | all but the seed, for Keras 3 in Python | [`Model::save`] | [`Model::load`] |
 //! | `.weights.h5` | weights alone, for Keras 3 in Python | [`Model::save_weights`] | [`Model::load_weights`] |
+//! | `.h5` | models and weights of before Keras 3 | | [`Model::load`], [`Model::load_weights`] |
 //!
 //! The files of Keras need the feature `keras`, which is on by default.
 //!
@@ -179,11 +180,10 @@ impl Model {
             Kind::Native => native::load(path, options.compile),
             #[cfg(feature = "keras")]
             Kind::Keras => keras::load(path, options.compile),
+            #[cfg(feature = "keras")]
+            Kind::Hdf5 => keras::load_h5(path, options.compile),
             #[cfg(not(feature = "keras"))]
-            Kind::Keras => no_keras(),
-            Kind::Hdf5 => Err(Error::Format(
-                "an .h5 file is read for its weights alone: build the model, then call its load_weights".to_owned(),
-            )),
+            Kind::Keras | Kind::Hdf5 => no_keras(),
         };
         options.registry.scope(load).at(place(path))
     }

@@ -176,7 +176,7 @@ impl Graph {
             let records = recording && flow[i];
             let need = records && node.inputs.iter().any(|port| flow[port.node]);
             let outputs = cx
-                .nested(node.stream, node.layer.trainable(), records, need, |cx| node.forward(inputs, cx))
+                .nested(node.stream, node.layer.trainable(), records, need, |cx| node.layer.forward(inputs, cx))
                 .at(|| node.layer.place())?;
             ensure!(
                 outputs.len() == node.output_shapes.len(),
@@ -213,8 +213,9 @@ impl Graph {
             }
             let known: SmallVec<[Option<Tensor>; 1]> = std::mem::take(&mut grads[i]);
             let wanted: SmallVec<[bool; 4]> = node.inputs.iter().map(|port| flow[port.node]).collect();
-            let result =
-                cx.nested(node.layer.trainable(), wanted, |cx| node.backward(known, cx)).at(|| node.layer.place())?;
+            let result = cx
+                .nested(node.layer.trainable(), wanted, |cx| node.layer.backward(known, cx))
+                .at(|| node.layer.place())?;
             for (port, gradient) in node.inputs.iter().zip(result) {
                 if let Some(gradient) = gradient
                     && flow[port.node]
@@ -224,48 +225,6 @@ impl Graph {
             }
         }
         Ok(self.inputs.iter().map(|&i| grads[i][0].take()).collect())
-    }
-}
-
-impl Node {
-    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
-        let outputs = self.layer.layer().forward(inputs, cx)?;
-        if let Some(regularizer) = self.layer.activity_regularizer() {
-            for output in outputs.iter() {
-                cx.add_loss(regularizer.loss(output) * cx.mean_scale(output));
-                cx.save(output.clone());
-            }
-        }
-        // Shapes of outputs that nothing may ask for a gradient of.
-        if outputs.len() > 1 {
-            for output in outputs.iter() {
-                cx.save(output.clone());
-            }
-        }
-        Ok(outputs)
-    }
-
-    fn backward(&self, known: SmallVec<[Option<Tensor>; 1]>, cx: &mut Backward<'_>) -> Result<Gradients> {
-        let mut known = known;
-        if known.len() > 1 {
-            for gradient in known.iter_mut().rev() {
-                let output = cx.restore()?;
-                gradient.get_or_insert_with(|| Tensor::zeros(output.shape()));
-            }
-        }
-        if let Some(regularizer) = self.layer.activity_regularizer() {
-            for gradient in known.iter_mut().rev() {
-                let output = cx.restore()?;
-                let gradient = gradient.get_or_insert_with(|| Tensor::zeros(output.shape()));
-                regularizer.add_gradient(&output, cx.mean_scale(&output) as f32, gradient.data_mut());
-            }
-        }
-        // Nothing downstream depends on this layer's only output.
-        let Some(gradients) = known.into_iter().collect::<Option<Vec<Tensor>>>() else {
-            *cx.saved = Default::default();
-            return Ok(Gradients::default());
-        };
-        self.layer.layer().backward(gradients.into_iter().collect(), cx)
     }
 }
 

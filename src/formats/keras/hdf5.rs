@@ -31,6 +31,11 @@ impl Hdf5 {
         found(self.file.group(path))
     }
 
+    /// The group of this name in another one, if there is one.
+    pub fn group_in(&self, group: &Group, name: &str) -> Result<Option<Group>> {
+        found(group.group(name))
+    }
+
     pub fn root(&self) -> Group {
         self.file.root()
     }
@@ -41,11 +46,14 @@ impl Hdf5 {
         (0..).map_while(|i| found(group.dataset(&format!("{i}"))).transpose()).collect()
     }
 
-    /// The array at this path below a group.
+    /// The values of the array at this path below a group.
     pub fn array(&self, group: &Group, path: &str) -> Result<Tensor> {
-        let array = found(group.dataset(path))?;
-        let array = array.ok_or_else(|| Error::Format("the file does not have it".to_owned()));
-        array.and_then(|array| self.tensor(&array)).at(|| format!("array '{path}'"))
+        below(group, path).and_then(|array| self.tensor(&array)).at(|| format!("array '{path}'"))
+    }
+
+    /// The only value of the array at this path below a group, as a whole number of at least 0.
+    pub fn count_at(&self, group: &Group, path: &str) -> Result<u64> {
+        below(group, path).and_then(|array| self.count(&array)).at(|| format!("array '{path}'"))
     }
 
     /// The values of an array of numbers.
@@ -89,6 +97,10 @@ impl Hdf5 {
         }
         Ok(shape.iter().map(|&d| d as usize).collect())
     }
+}
+
+fn below(group: &Group, path: &str) -> Result<Dataset> {
+    found(group.dataset(path))?.ok_or_else(|| Error::Format("the file does not have it".to_owned()))
 }
 
 /// An attribute that is text, or a list of texts. An empty list is stored as an empty list of numbers.

@@ -10,6 +10,7 @@
 
 mod archive;
 mod hdf5;
+mod legacy;
 
 use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
@@ -32,7 +33,9 @@ fn in_weights() -> String {
 pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     let mut archive = archive::read(path)?;
     let mut member = |name: &str| {
-        archive.remove(name).ok_or_else(|| Error::Format(format!("the archive has no '{name}'; Keras 3 wrote none")))
+        archive
+            .remove(name)
+            .ok_or_else(|| Error::Format(format!("the archive has no '{name}': it is no model of Keras 3")))
     };
     let json =
         |bytes: Vec<u8>| parse(std::str::from_utf8(&bytes).map_err(|_| Error::Format("it is not text".to_owned()))?);
@@ -73,8 +76,15 @@ pub(super) fn load_weights(model: &mut Model, path: &Path) -> Result<()> {
 
 pub(super) fn load_weights_h5(model: &mut Model, path: &Path) -> Result<()> {
     model.built()?;
-    let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-    read_weights(model, &Hdf5::open(bytes)?)
+    let file = Hdf5::open(std::fs::read(path).map_err(|source| Error::io(path, source))?)?;
+    match legacy::layers_of(&file)? {
+        Some(layers) => legacy::read_weights(model, &file, &layers),
+        None => read_weights(model, &file),
+    }
+}
+
+pub(super) fn load_h5(path: &Path, compile: bool) -> Result<Model> {
+    legacy::load(std::fs::read(path).map_err(|source| Error::io(path, source))?, compile)
 }
 
 pub(super) fn save(model: &Model, path: &Path) -> Result<()> {

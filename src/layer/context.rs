@@ -1,0 +1,350 @@
+//! The contexts of a forward and of a backward call, and what passes between them.
+
+use super::{Gradients, Layer, Param, Values};
+use crate::error::{Error, Result};
+use crate::random::{self, Rng};
+use crate::runtime::Workspace;
+use crate::shape::Dims;
+use crate::tensor::Tensor;
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What is the same for all layers of one pass over (a piece of) a batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Pass {
+    pub training: bool,
+    pub seed: u64,
+    pub step: u64,
+    /// The place in the epoch of the first sample.
+    pub first_sample: u64,
+    /// The part of its batch that these samples are: 1 where a batch is not cut.
+    pub share: f64,
+    pub workspace: Arc<Workspace>,
+}
+
+/// What a forward pass remembers for its backward pass: a stack, emptied in reverse.
+#[derive(Debug, Default)]
+pub struct Saved(Vec<Item>);
+
+impl Saved {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[derive(Debug)]
+enum Item {
+    Tensor(Tensor),
+    Indices(Vec<u32>),
+    Shape(Dims),
+    Call(Saved),
+}
+
+/// What a forward pass does besides its outputs.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    /// Terms added to the loss.
+    pub loss: f64,
+    /// New values of tracked weights, set after the step, in this order.
+    pub states: Vec<(Param, Tensor)>,
+}
+
+/// The context of one forward call of a layer.
+pub struct Forward<'a> {
+    pub(crate) pass: &'a Pass,
+    pub(crate) saved: &'a mut Saved,
+    pub(crate) effects: &'a mut Effects,
+    pub(crate) stream: u64,
+    pub(crate) trainable: bool,
+    pub(crate) recording: bool,
+    pub(crate) inputs_need_gradient: bool,
+}
+
+impl Forward<'_> {
+    /// Whether this call is part of training (dropout drops, batch statistics are used).
+    pub fn training(&self) -> bool {
+        self.pass.training
+    }
+
+    /// Whether this layer's weights are to be learned.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// Whether a backward pass will follow. Without one, what is saved is dropped at once.
+    pub fn recording(&self) -> bool {
+        self.recording
+    }
+
+    /// Whether the backward pass will ask for the gradient of any input.
+    pub fn inputs_need_gradient(&self) -> bool {
+        self.inputs_need_gradient
+    }
+
+    /// Saves a tensor for the backward pass. It is a stack: last in, first out.
+    pub fn save(&mut self, tensor: Tensor) {
+        if self.recording {
+            self.saved.0.push(Item::Tensor(tensor));
+        }
+    }
+
+    /// Saves indices for the backward pass, on the same stack; best taken from the
+    /// [`workspace`](Self::workspace).
+    pub fn save_indices(&mut self, indices: Vec<u32>) {
+        if self.recording {
+            self.saved.0.push(Item::Indices(indices));
+        } else {
+            self.pass.workspace.give_indices(indices);
+        }
+    }
+
+    /// Saves a shape for the backward pass, on the same stack.
+    pub fn save_shape(&mut self, shape: &[usize]) {
+        if self.recording {
+            self.saved.0.push(Item::Shape(Dims::from_slice(shape)));
+        }
+    }
+
+    /// A tensor from the workspace. **Its values are not specified: overwrite them all.**
+    pub fn scratch(&self, shape: impl AsRef<[usize]>) -> Tensor {
+        Tensor::scratch(shape, &self.pass.workspace)
+    }
+
+    /// The recycled memory of this pass.
+    pub fn workspace(&self) -> &Arc<Workspace> {
+        &self.pass.workspace
+    }
+
+    /// The random stream of this layer for sample `i` of this call: it depends on the model's seed,
+    /// the layer, the step and the sample's place in the epoch, not on how a batch is split.
+    pub fn rng(&self, i: usize) -> Rng {
+        self.rng_with(None, i)
+    }
+
+    /// As [`rng`](Self::rng), but where the layer has a seed of its own that one counts, not the model's.
+    pub fn rng_with(&self, seed: Option<u64>, i: usize) -> Rng {
+        let sample = self.pass.first_sample + i as u64;
+        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, sample)
+    }
+
+    /// As [`rng_with`](Self::rng_with), for a draw that all samples of a step share.
+    pub fn shared_rng(&self, seed: Option<u64>) -> Rng {
+        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, u64::MAX)
+    }
+
+    /// What turns a sum over the samples of `tensor` into its part of a mean over the whole batch, of
+    /// which this call may see a piece.
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.pass.share / tensor.batch().max(1) as f64
+    }
+
+    /// Adds a term to the loss (Keras: `add_loss`). Its gradient is this layer's own business.
+    pub fn add_loss(&mut self, loss: f64) {
+        self.effects.loss += loss;
+    }
+
+    /// Gives a tracked weight a new value, which it takes after the step.
+    pub fn update_state(&mut self, param: &Param, value: Tensor) {
+        self.effects.states.push((param.clone(), value));
+    }
+
+    /// Calls a child layer, whose saved tensors and random streams are kept apart by `index`.
+    ///
+    /// # Errors
+    /// Those of the child.
+    pub fn child(&mut self, index: u64, layer: &dyn Layer, inputs: Values) -> Result<Values> {
+        let stream = child_stream(self.stream, index);
+        let (trainable, recording, need) = (self.trainable, self.recording, true);
+        self.nested(stream, trainable, recording, need, |cx| layer.forward(inputs, cx))
+    }
+
+    pub(crate) fn nested<T>(
+        &mut self,
+        stream: u64,
+        trainable: bool,
+        recording: bool,
+        inputs_need_gradient: bool,
+        call: impl FnOnce(&mut Forward<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut saved = Saved::default();
+        let output = call(&mut Forward {
+            pass: self.pass,
+            saved: &mut saved,
+            effects: self.effects,
+            stream,
+            trainable,
+            recording,
+            inputs_need_gradient,
+        })?;
+        if recording {
+            self.saved.0.push(Item::Call(saved));
+        }
+        Ok(output)
+    }
+}
+
+pub(crate) fn child_stream(stream: u64, index: u64) -> u64 {
+    (stream ^ index.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+/// The gradients of a set of weights.
+#[derive(Debug, Clone)]
+pub struct GradientStore {
+    index: Arc<HashMap<u64, usize>>,
+    values: Vec<Tensor>,
+}
+
+impl GradientStore {
+    /// Zero gradients for these weights.
+    pub fn new(params: &[Param]) -> Self {
+        GradientStore {
+            index: Arc::new(params.iter().enumerate().map(|(i, p)| (p.id(), i)).collect()),
+            values: params.iter().map(|p| Tensor::zeros(p.shape())).collect(),
+        }
+    }
+
+    /// The gradient of a weight; none when it is not among those that are learned.
+    pub fn get(&self, param: &Param) -> Option<&Tensor> {
+        self.values.get(*self.index.get(&param.id())?)
+    }
+
+    /// The gradient of a weight, to be changed.
+    pub fn get_mut(&mut self, param: &Param) -> Option<&mut Tensor> {
+        self.values.get_mut(*self.index.get(&param.id())?)
+    }
+
+    /// All gradients, in the order of the weights.
+    pub fn values(&self) -> &[Tensor] {
+        &self.values
+    }
+
+    /// All gradients, to be changed.
+    pub fn values_mut(&mut self) -> &mut [Tensor] {
+        &mut self.values
+    }
+
+    /// Sets all to zero.
+    pub fn clear(&mut self) {
+        self.values.iter_mut().for_each(|g| g.data_mut().fill(0.0));
+    }
+}
+
+/// The context of one backward call of a layer.
+pub struct Backward<'a> {
+    pub(crate) saved: &'a mut Saved,
+    pub(crate) gradients: &'a mut GradientStore,
+    pub(crate) workspace: &'a Arc<Workspace>,
+    pub(crate) share: f64,
+    pub(crate) trainable: bool,
+    /// Which inputs' gradients are wanted.
+    pub(crate) wanted: SmallVec<[bool; 4]>,
+}
+
+impl Backward<'_> {
+    /// Takes back the tensor that the forward call saved last.
+    ///
+    /// # Errors
+    /// When `forward` saved something else: a fault of the layer.
+    pub fn restore(&mut self) -> Result<Tensor> {
+        match self.saved.0.pop() {
+            Some(Item::Tensor(tensor)) => Ok(tensor),
+            other => Err(unbalanced("a tensor", other)),
+        }
+    }
+
+    /// Takes back the indices that the forward call saved last.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_indices(&mut self) -> Result<Vec<u32>> {
+        match self.saved.0.pop() {
+            Some(Item::Indices(indices)) => Ok(indices),
+            other => Err(unbalanced("indices", other)),
+        }
+    }
+
+    /// Takes back the shape that the forward call saved last.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_shape(&mut self) -> Result<Dims> {
+        match self.saved.0.pop() {
+            Some(Item::Shape(shape)) => Ok(shape),
+            other => Err(unbalanced("a shape", other)),
+        }
+    }
+
+    /// The gradient of a weight, to be **added** to; none when it is not learned now.
+    pub fn gradient(&mut self, param: &Param) -> Option<&mut [f32]> {
+        if !self.trainable {
+            return None;
+        }
+        self.gradients.get_mut(param).map(Tensor::data_mut)
+    }
+
+    /// Whether this layer's weights are to be learned.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// Whether the gradient of input `i` is asked for.
+    pub fn wants(&self, i: usize) -> bool {
+        self.wanted.get(i).copied().unwrap_or(false)
+    }
+
+    /// A tensor from the workspace. **Its values are not specified: overwrite them all.**
+    pub fn scratch(&self, shape: impl AsRef<[usize]>) -> Tensor {
+        Tensor::scratch(shape, self.workspace)
+    }
+
+    /// The recycled memory of this pass.
+    pub fn workspace(&self) -> &Arc<Workspace> {
+        self.workspace
+    }
+
+    /// As [`Forward::mean_scale`].
+    pub fn mean_scale(&self, tensor: &Tensor) -> f64 {
+        self.share / tensor.batch().max(1) as f64
+    }
+
+    /// Calls the backward pass of the child layer that was called last.
+    ///
+    /// # Errors
+    /// Those of the child.
+    pub fn child(&mut self, layer: &dyn Layer, gradients: Values, wanted: &[bool]) -> Result<Gradients> {
+        let trainable = self.trainable;
+        self.nested(trainable, wanted.iter().copied().collect(), |cx| layer.backward(gradients, cx))
+    }
+
+    pub(crate) fn nested<T>(
+        &mut self,
+        trainable: bool,
+        wanted: SmallVec<[bool; 4]>,
+        call: impl FnOnce(&mut Backward<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut saved = match self.saved.0.pop() {
+            Some(Item::Call(saved)) => saved,
+            other => return Err(unbalanced("a child's call", other)),
+        };
+        call(&mut Backward {
+            saved: &mut saved,
+            gradients: self.gradients,
+            workspace: self.workspace,
+            share: self.share,
+            trainable,
+            wanted,
+        })
+    }
+}
+
+fn unbalanced(wanted: &str, found: Option<Item>) -> Error {
+    let found = match found {
+        None => "nothing",
+        Some(Item::Tensor(_)) => "a tensor",
+        Some(Item::Indices(_)) => "indices",
+        Some(Item::Shape(_)) => "a shape",
+        Some(Item::Call(_)) => "a child's call",
+    };
+    Error::State(format!("backward asks for {wanted} where forward saved {found}; they must mirror each other"))
+}

@@ -1,0 +1,189 @@
+//! The contract of a layer: the trait, its weights, and the contexts of a forward and a backward pass.
+//!
+//! A layer owns its weights and nothing else. What a forward pass must remember for its backward
+//! pass is saved in the context of that **call**, gradients go to a store that belongs to the step,
+//! and the name, the `trainable` flag and the activity regularizer belong to the [`LayerHandle`]
+//! around it. So one layer can stand at several places of a graph or in several models, predictions
+//! can share a model between threads, and inference saves nothing.
+
+mod context;
+mod handle;
+mod param;
+mod values;
+
+pub use context::{Backward, Forward, GradientStore, Saved};
+pub(crate) use context::{Effects, Pass};
+pub use handle::{LayerExt, LayerHandle};
+pub use param::{Build, Param};
+pub use values::{Gradients, Values};
+
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use std::any::Any;
+use std::fmt;
+
+/// A layer with any number of inputs, outputs, weights and child layers.
+///
+/// A layer with one input, one output and nothing to learn is easier to write as a [`SimpleLayer`].
+pub trait Layer: Any + Send + Sync {
+    /// Keras' name of the class: `"Conv2D"`.
+    fn class_name(&self) -> &str {
+        config::short_name::<Self>()
+    }
+
+    /// What makes it again (Keras: `get_config`), without the name and what else belongs to the
+    /// [`LayerHandle`]. Without it the layer runs, and a model that uses it cannot be saved.
+    ///
+    /// # Errors
+    /// By default: that it has none.
+    fn config(&self) -> Result<Config> {
+        Err(config::no_config("layer", self.class_name()))
+    }
+
+    /// Whether its arguments make sense. Called before [`build`](Self::build).
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The shapes of its outputs for these inputs. By default those of the inputs.
+    ///
+    /// # Errors
+    /// When it cannot take such inputs.
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(inputs.to_vec())
+    }
+
+    /// Makes its weights, once the shapes of its inputs are known.
+    ///
+    /// # Errors
+    /// When it cannot take such inputs.
+    fn build(&mut self, _inputs: &[Shape], _cx: &mut Build) -> Result<()> {
+        Ok(())
+    }
+
+    /// Computes the outputs, and saves in `cx` what [`backward`](Self::backward) will need.
+    ///
+    /// # Errors
+    /// When the inputs do not fit.
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values>;
+
+    /// From the gradients of the outputs, adds those of its weights to the store and returns those
+    /// of its inputs. What `forward` saved last is restored first.
+    ///
+    /// # Errors
+    /// When the gradients do not fit.
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients>;
+
+    /// Shows its weights, its state and its child layers, in the order in which Keras stores them.
+    fn visit(&self, _visit: &mut dyn FnMut(&Param)) {}
+
+    /// Whether, in training, an output depends on other samples of the batch (BatchNormalization):
+    /// then a batch is not split.
+    fn couples_samples(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for dyn Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class_name())
+    }
+}
+
+/// A layer with one input, one output, and neither weights nor randomness.
+///
+/// ```
+/// use cornu::prelude::*;
+///
+/// /// y = x², value by value.
+/// struct Square;
+///
+/// impl SimpleLayer for Square {
+///     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+///         Ok(x.clone().map(|v| v * v))
+///     }
+///     fn backward(&self, x: &Tensor, _y: &Tensor, gradient: Tensor) -> Result<Tensor> {
+///         gradient.zip_map(x, |g, v| g * 2.0 * v)
+///     }
+/// }
+///
+/// let mut model = Sequential::new();
+/// model.add(Input::new([3])).add(Square).add(Dense::new(1));
+/// model.build()?;
+/// assert_eq!(model.predict(&ndarray::array![[1.0, 2.0, 3.0]], Predict::default())?.shape(), [1, 1]);
+/// # Ok::<(), cornu::Error>(())
+/// ```
+pub trait SimpleLayer: Any + Send + Sync {
+    /// The name it is saved under. By default the name of the type.
+    fn class_name(&self) -> &str {
+        config::short_name::<Self>()
+    }
+
+    /// What makes it again. Without it the layer runs, and a model that uses it cannot be saved.
+    ///
+    /// # Errors
+    /// By default: that it has none.
+    fn config(&self) -> Result<Config> {
+        Err(config::no_config("layer", self.class_name()))
+    }
+
+    /// The shape of the output. By default that of the input.
+    ///
+    /// # Errors
+    /// When it cannot take such an input.
+    fn output_shape(&self, input: &Shape) -> Result<Shape> {
+        Ok(input.clone())
+    }
+
+    /// The output for a batch.
+    ///
+    /// # Errors
+    /// When the input does not fit.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// The gradient of the input, from the input, the output and the gradient of the output.
+    ///
+    /// # Errors
+    /// When the gradient does not fit.
+    fn backward(&self, x: &Tensor, y: &Tensor, gradient: Tensor) -> Result<Tensor>;
+}
+
+impl<T: SimpleLayer> Layer for T {
+    fn class_name(&self) -> &str {
+        SimpleLayer::class_name(self)
+    }
+    fn config(&self) -> Result<Config> {
+        SimpleLayer::config(self)
+    }
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        Ok(vec![self.output_shape(one_shape(inputs)?)?])
+    }
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+        let x = inputs.one()?;
+        let y = SimpleLayer::forward(self, &x)?;
+        cx.save(x);
+        cx.save(y.clone());
+        Ok(y.into())
+    }
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+        let y = cx.restore()?;
+        let x = cx.restore()?;
+        Ok(SimpleLayer::backward(self, &x, &y, gradients.one()?)?.into())
+    }
+}
+
+/// The only one of these shapes.
+///
+/// # Errors
+/// When there are none or several.
+pub fn one_shape(inputs: &[Shape]) -> Result<&Shape> {
+    match inputs {
+        [only] => Ok(only),
+        other => Err(Error::Argument(format!("expected one input, got {}", other.len()))),
+    }
+}
