@@ -380,8 +380,10 @@ fn a_small_network_with_penalties() {
 
 // Faults, each of which must be found.
 
+type Derivative = fn(f32) -> f32;
+
 /// y = x + x², with a derivative of one's own.
-struct Parabola(fn(f32) -> f32);
+struct Parabola(Derivative);
 
 impl SimpleLayer for Parabola {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -398,7 +400,7 @@ fn wrong_derivatives_are_found() {
     assert_eq!(report.checks()[0].name, "input 0");
     assert!(report.max_error() < 1e-3, "{report}");
 
-    let faults: [(&str, fn(f32) -> f32); 5] = [
+    let faults: [(&str, Derivative); 5] = [
         ("a flipped sign", |v| -1.0 - 2.0 * v),
         ("a dropped term", |v| 2.0 * v),
         ("a small factor", |v| 1.005 * (1.0 + 2.0 * v)),
