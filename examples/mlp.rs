@@ -21,9 +21,11 @@ fn main() -> cornu::Result<()> {
     println!("{}", model.summary());
 
     // The pixels stay bytes, a quarter of the memory: the first layer scales them.
-    let options = Fit::new().epochs(if short { 1 } else { 15 }).batch_size(128).validation_split(0.1).callback(
-        ReduceLROnPlateau::new().monitor("val_loss").patience(1).factor(0.3),
-    );
+    let options = Fit::new()
+        .epochs(if short { 1 } else { 15 })
+        .batch_size(128)
+        .validation_split(0.1)
+        .callback(ReduceLROnPlateau::new().monitor("val_loss").patience(1).factor(0.3));
     model.fit(&train.x, &train.y, options)?;
 
     let scores = model.evaluate(&test.x, &test.y, Evaluate::new().batch_size(256))?;

@@ -32,7 +32,11 @@ fn main() -> cornu::Result<()> {
     let epochs = if std::env::var_os("CORNU_SHORT").is_some() { 5 } else { 400 };
     let options = Fit::new().epochs(epochs).batch_size(16).validation_split(0.2).verbose(0).callback(&mut early);
     let history = model.fit(&x_train, &scaled, options)?;
-    println!("trained {} epochs, validation loss {:.3}", history.epochs().len(), history.last("val_loss").unwrap_or(0.0));
+    println!(
+        "trained {} epochs, validation loss {:.3}",
+        history.epochs().len(),
+        history.last("val_loss").unwrap_or(0.0)
+    );
 
     let predicted = model.predict(&x_test, Predict::default())?.mapv(|v| v * spread + center);
     println!("\n{:>10} {:>10}", "measured", "predicted");

@@ -6,7 +6,10 @@
 //! geometry says: layers check shapes before they come here.
 //!
 //! How work is cut into pieces depends on the geometry alone, so results do not depend on the
-//! number of threads. Each fast path is tested against [`reference`].
+//! number of threads. Each fast path is tested against [`mod@reference`].
+//!
+//! The processor's instruction set is found at run time; the environment variable `CORNU_SIMD`, `avx512`, `avx2`
+//! or `portable`, asks for another one.
 
 pub mod conv;
 pub mod gemm;
@@ -18,3 +21,5 @@ pub mod reference;
 mod scratch;
 mod simd;
 mod tile;
+
+pub use simd::instruction_set;

@@ -81,10 +81,6 @@ impl<'a> Panels<'a> {
         }
     }
 
-    pub(super) fn cols(&self) -> usize {
-        self.cols
-    }
-
     /// The panels of some rows, each with its first column.
     pub(super) fn of(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, Right<'_>)> {
         let (cols, wide) = (self.cols, self.sizes.cols());

@@ -207,12 +207,17 @@ macro_rules! tiles {
                 narrow: [$($narrow),*].len(),
                 wide: [$($wide),*].len(),
             },
-            // SAFETY (of all): the callers of a `TileFn` promise what `Tile` needs.
-            rows_narrow: &[$(|raw| unsafe { $isa::run(Tile::<$narrow, 1, true>(raw)) }),*],
-            rows_wide: &[$(|raw| unsafe { $isa::run(Tile::<$wide, 2, true>(raw)) }),*],
-            columns_narrow: &[$(|raw| unsafe { $isa::run(Tile::<$narrow, 1, false>(raw)) }),*],
-            columns_wide: &[$(|raw| unsafe { $isa::run(Tile::<$wide, 2, false>(raw)) }),*],
+            rows_narrow: tiles!(@ $isa, 1, true, $($narrow)*),
+            rows_wide: tiles!(@ $isa, 2, true, $($wide)*),
+            columns_narrow: tiles!(@ $isa, 1, false, $($narrow)*),
+            columns_wide: tiles!(@ $isa, 2, false, $($wide)*),
         }
+    };
+    (@ $isa:ident, $vectors:literal, $by_rows:literal, $($rows:literal)*) => {
+        &[$(|raw| {
+            // SAFETY: callers of a `TileFn` promise what `Tile` needs.
+            unsafe { $isa::run(Tile::<$rows, $vectors, $by_rows>(raw)) }
+        }),*]
     };
 }
 
@@ -280,30 +285,29 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
                     }
                 }
             }
-            let (mut b, step) = (raw.b, raw.a_step);
+            let mut others = [[L::splat(0.0); VECTORS]; ROWS];
+            let mut at = At::<ROWS, VECTORS, BY_ROWS> { b: raw.b, a: [raw.a; ROWS] };
             for &segment in raw.segments {
-                let mut a = [raw.a.wrapping_add(segment); ROWS];
-                if BY_ROWS {
-                    unroll!(g in 0..ROWS.div_ceil(3), a[g] = a[g].wrapping_add(3 * g * step));
+                at.start(raw, segment);
+                if ROWS * VECTORS > FEW {
+                    for _ in 0..raw.run {
+                        at.step(raw, mask, &mut sums);
+                    }
+                } else {
+                    for _ in 0..raw.run / 2 {
+                        at.step(raw, mask, &mut sums);
+                        at.step(raw, mask, &mut others);
+                    }
+                    if raw.run % 2 == 1 {
+                        at.step(raw, mask, &mut sums);
+                    }
                 }
-                for _ in 0..raw.run {
-                    let mut right = [L::splat(0.0); VECTORS];
-                    for (v, right) in right.iter_mut().enumerate() {
-                        let from = b.add(v * L::LEN);
-                        *right = if v < last { L::load(from) } else { L::load_part(from, mask) };
+            }
+            if ROWS * VECTORS <= FEW {
+                for (row, others) in sums.iter_mut().zip(&others) {
+                    for (sum, other) in row.iter_mut().zip(others) {
+                        *sum = sum.add(*other);
                     }
-                    unroll!(i in 0..ROWS, {
-                        let left = L::splat(*if BY_ROWS { a[i / 3].wrapping_add(i % 3 * step) } else { a[0].add(i) });
-                        for v in 0..VECTORS {
-                            sums[i][v] = left.mul_add(right[v], sums[i][v]);
-                        }
-                    });
-                    if BY_ROWS {
-                        unroll!(g in 0..ROWS.div_ceil(3), a[g] = L::opaque(a[g].wrapping_add(1)));
-                    } else {
-                        a[0] = a[0].wrapping_add(step);
-                    }
-                    b = b.wrapping_add(raw.b_step);
                 }
             }
             if raw.relu {
@@ -320,5 +324,56 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
                 }
             }
         }
+    }
+}
+
+/// An addition waits for the one before: up to this many sums, every other step has sums of its own.
+const FEW: usize = 6;
+
+/// Where a tile is in its operands.
+struct At<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> {
+    b: *const f32,
+    /// Every third row of `a`: the two rows between are one and two steps away, which
+    /// the processor adds for nothing. There are not enough registers for all rows.
+    a: [*const f32; ROWS],
+}
+
+impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> At<ROWS, VECTORS, BY_ROWS> {
+    #[inline(always)]
+    fn start(&mut self, raw: &Raw, segment: usize) {
+        self.a = [raw.a.wrapping_add(segment); ROWS];
+        if BY_ROWS {
+            unroll!(third in 0..ROWS.div_ceil(3), self.a[third] = self.a[third].wrapping_add(3 * third * raw.a_step));
+        }
+    }
+
+    /// Adds the products of one `k`.
+    ///
+    /// # Safety
+    /// As [`Tile::run`].
+    #[inline(always)]
+    unsafe fn step<L: Lanes>(&mut self, raw: &Raw, mask: L::Mask, sums: &mut [[L; VECTORS]; ROWS]) {
+        let (step, last) = (raw.a_step, VECTORS - 1);
+        // SAFETY: `tile` checked all that the pointers run through.
+        unsafe {
+            let mut right = [L::splat(0.0); VECTORS];
+            for (v, right) in right.iter_mut().enumerate() {
+                let from = self.b.add(v * L::LEN);
+                *right = if v < last { L::load(from) } else { L::load_part(from, mask) };
+            }
+            unroll!(i in 0..ROWS, {
+                let from = if BY_ROWS { self.a[i / 3].wrapping_add(i % 3 * step) } else { self.a[0].wrapping_add(i) };
+                let left = L::splat(*from);
+                for v in 0..VECTORS {
+                    sums[i][v] = left.mul_add(right[v], sums[i][v]);
+                }
+            });
+        }
+        if BY_ROWS {
+            unroll!(third in 0..ROWS.div_ceil(3), self.a[third] = L::opaque(self.a[third].wrapping_add(1)));
+        } else {
+            self.a[0] = self.a[0].wrapping_add(step);
+        }
+        self.b = self.b.wrapping_add(raw.b_step);
     }
 }

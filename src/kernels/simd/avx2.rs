@@ -77,12 +77,6 @@ impl Lanes for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn mul(self, other: Self) -> Self {
-        Avx2(_mm256_mul_ps(self.0, other.0))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
         Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0))
     }

@@ -72,12 +72,6 @@ impl Lanes for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn mul(self, other: Self) -> Self {
-        Avx512(_mm512_mul_ps(self.0, other.0))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
         Avx512(_mm512_fmadd_ps(self.0, factor.0, addend.0))
     }

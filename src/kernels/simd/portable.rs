@@ -77,11 +77,6 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn mul(self, other: Self) -> Self {
-        self.zip(other, |a, b| a * b)
-    }
-
-    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
         // Without the instruction, `f32::mul_add` would be a call for each lane.
         if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
