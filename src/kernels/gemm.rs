@@ -9,7 +9,7 @@
 //! assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 //! ```
 
-use super::product::{Panels, Source, product};
+use super::product::{Panels, Source, Transpose, product};
 use super::scratch::Scratch;
 use super::simd::Isa;
 use super::tile::{Reading, Start};
@@ -190,9 +190,10 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
         // The same product seen from the other side, where rows of c are contiguous.
         return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
     }
+    let isa = Isa::get();
     if let Some(mut turned) = turned(a, b, parallel) {
         multiply(alpha, b.t(), a.t(), Old::Times(0.0), MatMut::new(&mut turned, n, m), parallel);
-        return add_transposed(&turned, old, c);
+        return add_transposed(isa, &turned, old, c);
     }
     let start = match old {
         Old::Bias(bias) => Start::Bias(bias),
@@ -203,7 +204,6 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
             Start::Sum
         }
     };
-    let isa = Isa::get();
     let copy = alpha != 1.0 || !b.rows_are_contiguous() || (m > IN_PLACE_ROWS && k * n > IN_PLACE_LEN);
     let panels = match copy {
         true => {
@@ -241,12 +241,14 @@ fn turned(a: Mat, b: Mat, parallel: bool) -> Option<Scratch> {
 }
 
 /// Adds `turned`, the transpose of a product, to `c`.
-fn add_transposed(turned: &[f32], old: Old, mut c: MatMut) {
-    let rows = c.rows;
+fn add_transposed(isa: Isa, turned: &[f32], old: Old, mut c: MatMut) {
+    let (rows, cols) = (c.rows, c.cols);
+    if let Old::Times(0.0) = old {
+        return isa.run(Transpose { from: turned, from_step: rows, to: c.data, to_step: c.row_stride, rows, cols });
+    }
     for (i, row) in c.rows_mut().enumerate() {
         let sums = turned[i..].iter().step_by(rows);
         match old {
-            Old::Times(0.0) => row.iter_mut().zip(sums).for_each(|(c, sum)| *c = *sum),
             Old::Times(beta) => row.iter_mut().zip(sums).for_each(|(c, sum)| *c = beta * *c + sum),
             Old::Bias(bias) => row.iter_mut().zip(sums).zip(bias).for_each(|((c, sum), bias)| *c = sum + bias),
         }

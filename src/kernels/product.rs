@@ -6,7 +6,7 @@
 //! to follow each other.
 
 use super::scratch::Scratch;
-use super::simd::Isa;
+use super::simd::{Isa, Lanes, Work};
 use super::tile::{Left, Reading, Right, Sizes, Start, split, tile};
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ enum Data<'a> {
     Copied(Scratch),
 }
 
-/// How the rows of a matrix lie in memory.
+/// Where the values of a matrix lie: one of the strides is 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub data: &'a [f32],
@@ -53,12 +53,12 @@ impl<'a> Panels<'a> {
     /// A copy of a matrix, times `factor`.
     pub(super) fn copy(isa: Isa, source: Source, rows: usize, cols: usize, factor: f32) -> Panels<'static> {
         let mut panels = Panels::new(isa, rows, cols);
-        panels.copy_in(0..rows, source, factor);
+        panels.copy_in(isa, 0..rows, source, factor);
         panels
     }
 
     /// Copies a matrix into the rows `at`.
-    pub(super) fn copy_in(&mut self, at: Range<usize>, source: Source, factor: f32) {
+    pub(super) fn copy_in(&mut self, isa: Isa, at: Range<usize>, source: Source, factor: f32) {
         let (total, cols, wide, lanes) = (self.rows, self.cols, self.sizes.cols(), self.sizes.lanes);
         let Data::Copied(data) = &mut self.data else { return };
         for first in (0..cols).step_by(wide) {
@@ -73,7 +73,9 @@ impl<'a> Panels<'a> {
                     to[count..].fill(0.0);
                 }
             } else {
-                transpose(from, source.row_stride, source.col_stride, panel, width, count);
+                let rows = at.len();
+                isa.run(Transpose { from, from_step: source.col_stride, to: panel, to_step: width, rows, cols: count });
+                panel.chunks_exact_mut(width).for_each(|row| row[count..].fill(0.0));
             }
             if factor != 1.0 {
                 panel.iter_mut().for_each(|x| *x *= factor);
@@ -98,14 +100,39 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// Copies columns that are contiguous in memory: `count` of them, into rows of `width`.
-fn transpose(from: &[f32], row_stride: usize, col_stride: usize, panel: &mut [f32], width: usize, count: usize) {
-    for (k, to) in panel.chunks_exact_mut(width).enumerate() {
-        let (to, rest) = to.split_at_mut(count);
-        for (j, to) in to.iter_mut().enumerate() {
-            *to = from[k * row_stride + j * col_stride];
+/// Copies the transpose of a matrix with contiguous rows, `from_step` apart: `to` has `rows` rows
+/// of `cols` values, `to_step` apart.
+pub(super) struct Transpose<'a> {
+    pub from: &'a [f32],
+    pub from_step: usize,
+    pub to: &'a mut [f32],
+    pub to_step: usize,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+impl Work for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Transpose { from, from_step, to, to_step, rows, cols } = self;
+        for i in (0..rows).step_by(8) {
+            for j in (0..cols).step_by(8) {
+                if i + 8 <= rows && j + 8 <= cols {
+                    let from = &from[j * from_step + i..][..7 * from_step + 8];
+                    let to = &mut to[i * to_step + j..][..7 * to_step + 8];
+                    // SAFETY: both slices hold 8 rows of 8 values; the caller has the instruction set.
+                    unsafe { L::transpose8(from.as_ptr(), from_step, to.as_mut_ptr(), to_step) };
+                    continue;
+                }
+                for i in i..rows.min(i + 8) {
+                    for j in j..cols.min(j + 8) {
+                        to[i * to_step + j] = from[j * from_step + i];
+                    }
+                }
+            }
         }
-        rest.fill(0.0);
     }
 }
 

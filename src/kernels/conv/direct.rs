@@ -56,7 +56,7 @@ impl Conv2d {
             for tap in 0..taps {
                 let data = &kernel[(taps - 1 - tap) * depth * self.out_c + group * width..];
                 let source = Source { data, row_stride: 1, col_stride: self.out_c };
-                panels.copy_in(tap * width..(tap + 1) * width, source, 1.0);
+                panels.copy_in(isa, tap * width..(tap + 1) * width, source, 1.0);
             }
             panels
         };

@@ -65,6 +65,13 @@ impl Lanes for Avx512 {
     }
 
     #[inline]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        // SAFETY: as the caller promised.
+        unsafe { super::avx2::Avx2::transpose8(from, from_step, to, to_step) }
+    }
+
+    #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn add(self, other: Self) -> Self {
         Avx512(_mm512_add_ps(self.0, other.0))

@@ -46,6 +46,16 @@ pub(super) trait Lanes: Copy {
         pointer
     }
 
+    /// Transposes a square of 8 x 8 values whose rows are `from_step` and `to_step` apart.
+    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                // SAFETY: the caller promises both squares.
+                unsafe { *to.add(i * to_step + j) = *from.add(j * from_step + i) };
+            }
+        }
+    }
+
     unsafe fn add(self, other: Self) -> Self;
 
     /// `self * factor + addend`, rounded once where the processor can.
@@ -212,6 +222,9 @@ mod tests {
                     for (i, to) in to.iter().enumerate() {
                         assert_eq!(*to, if i < part { values[i].max(0.0) } else { 9.0 });
                     }
+                    let (square, mut turned) = (std::array::from_fn::<f32, 80, _>(|i| i as f32), [0.0; 80]);
+                    L::transpose8(square.as_ptr(), 9, turned.as_mut_ptr(), 10);
+                    (0..64).for_each(|i| assert_eq!(turned[i / 8 * 10 + i % 8], square[i % 8 * 9 + i / 8]));
                     L::splat(0.0).max(L::splat(f32::NAN)).store(to.as_mut_ptr());
                     assert!(to.iter().all(|to| to.is_nan()));
                 }
