@@ -1,21 +1,21 @@
-//! Convolution over two axes, as a tiled matrix product.
+//! Convolution over two axes: matrix products that never see a matrix of patches.
 //!
-//! The patches of a few hundred output positions are gathered into a small buffer, one patch a row,
-//! and multiplied by the kernel; the matrix of all patches never exists. A pointwise (1x1) kernel
-//! and one as large as its input need no gathering: the input already is that matrix.
+//! `direct` multiplies windows where they lie in the image, copied once with its padding
+//! (`lines`). `wide` makes few output channels more. The gradient by the input is a convolution
+//! as well, or, with strides or few input channels, products that `patches` adds to where they belong.
 
+mod direct;
+mod lines;
 mod patches;
 #[cfg(test)]
 mod tests;
 mod wide;
 
-use super::gemm::{Mat, MatMut, gemm, gemm_parallel};
 use super::reduce;
+use super::simd::Isa;
 use crate::error::{Result, ensure};
 use crate::runtime::{Workspace, threads};
 use crate::shape::{Padding, Window};
-use patches::Tiles;
-use std::ops::Range;
 use wide::Wide;
 
 /// The geometry of a convolution.
@@ -45,8 +45,6 @@ pub struct Conv2d {
 
 /// More values than this in one tensor are refused, so that no size below can overflow.
 const MAX_LEN: usize = 1 << 40;
-/// The matrix product works on blocks of this many rows.
-const ROW_BLOCK: usize = 64;
 /// Work is cut into pieces of at least this many multiplications and additions ...
 const PIECE_FLOPS: f64 = (1 << 20) as f64;
 /// ... but not more pieces than this, ...
@@ -178,30 +176,11 @@ impl Conv2d {
     pub fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, y: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), kernel.len(), y.len());
         assert!(bias.is_none_or(|bias| bias.len() == self.out_c), "length of the bias");
-        if let Some(wide) = Wide::of(self) {
-            return wide.forward(x, kernel, bias, y, workspace);
+        let isa = Isa::get();
+        if let Some(wide) = Wide::of(self, isa) {
+            return wide.forward(isa, x, kernel, bias, y, workspace);
         }
-        self.forward_tiled(x, kernel, bias, y, workspace);
-    }
-
-    fn forward_tiled(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, y: &mut [f32], workspace: &Workspace) {
-        let beta = if bias.is_some() { 1.0 } else { 0.0 };
-        let piece = self.piece_positions(MAX_PIECES);
-        let mut pieces: Vec<_> = y.chunks_mut(piece * self.out_c).collect();
-        threads::for_each(&mut pieces, |i, y| {
-            let all = i * piece..i * piece + y.len() / self.out_c;
-            let mut tiles = Tiles::to_gather(self, all.len(), workspace);
-            for at in tiles.of(all.clone()) {
-                let y = &mut y[(at.start - all.start) * self.out_c..][..at.len() * self.out_c];
-                if let Some(bias) = bias {
-                    reduce::fill_rows(y, bias);
-                }
-                for group in 0..self.groups {
-                    let patches = tiles.gather(x, at.clone(), group);
-                    gemm(1.0, patches, self.kernel_of(kernel, group), beta, self.channels_of_mut(y, group));
-                }
-            }
-        });
+        self.convolve(isa, x, &self.kernels(isa, kernel), bias, y);
     }
 
     /// The gradient by the input, into `dx`, from the one by the output.
@@ -210,29 +189,14 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
         self.check(dx.len(), kernel.len(), dy.len());
-        if let Some(wide) = Wide::of(self) {
-            return wide.backward_data(dy, kernel, dx, workspace);
+        let isa = Isa::get();
+        if let Some(turned) = self.turned().filter(|_| self.direct().is_none() && self.in_c / self.groups >= 8) {
+            return turned.convolve(isa, dy, &self.turned_kernels(isa, kernel), None, dx);
         }
-        self.backward_data_tiled(dy, kernel, dx, workspace);
-    }
-
-    fn backward_data_tiled(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
-        // Neighbouring patches overlap in dx, images do not.
-        let piece = self.batch.div_ceil(self.pieces(MAX_PIECES)).max(1);
-        let (image, positions) = (self.in_h * self.in_w * self.in_c, self.out_h * self.out_w);
-        let mut pieces: Vec<_> = dx.chunks_mut(piece * image).collect();
-        threads::for_each(&mut pieces, |i, dx| {
-            let first = i * piece;
-            let all = first * positions..(first + dx.len() / image) * positions;
-            let mut tiles = Tiles::new(self, all.len(), workspace);
-            dx.fill(0.0);
-            for at in tiles.of(all) {
-                for group in 0..self.groups {
-                    let dy = self.channels_of(&dy[at.start * self.out_c..at.end * self.out_c], group);
-                    tiles.scatter(dy, self.kernel_of(kernel, group).t(), at.clone(), group, first, dx);
-                }
-            }
-        });
+        if let Some(wide) = Wide::of(self, isa) {
+            return wide.backward_data(isa, dy, kernel, dx, workspace);
+        }
+        self.backward_data_by_patches(isa, dy, kernel, dx);
     }
 
     /// Adds the gradient by the kernel to `dkernel`.
@@ -241,24 +205,28 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), dkernel.len(), dy.len());
-        if let Some(wide) = Wide::of(self) {
-            return wide.backward_weights(x, dy, dkernel, workspace);
+        let isa = Isa::get();
+        if let Some(wide) = Wide::of(self, isa) {
+            return wide.backward_weights(isa, x, dy, dkernel, workspace);
         }
-        self.backward_weights_tiled(x, dy, dkernel, workspace);
+        self.sum_weights(isa, x, dy, dkernel, workspace);
     }
 
-    fn backward_weights_tiled(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
-        let len = self.kernel_len();
-        let piece = self.piece_positions((MAX_PARTIAL_LEN / len).clamp(1, MAX_PIECES));
-        let count = self.positions().div_ceil(piece);
+    fn sum_weights(&self, isa: Isa, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
+        if dy.is_empty() {
+            return;
+        }
+        let (len, lines) = (self.kernel_len(), self.batch * self.out_h);
+        let piece = self.piece_lines((MAX_PARTIAL_LEN / len).clamp(1, MAX_PIECES));
+        let count = lines.div_ceil(piece);
         if count <= 1 {
-            return self.add_weights(x, dy, 0..self.positions(), dkernel, workspace);
+            return self.add_weights(isa, x, dy, 0..lines, dkernel);
         }
         let mut partial = workspace.take(count * len);
         let mut slots: Vec<_> = partial.chunks_exact_mut(len).collect();
         threads::for_each(&mut slots, |i, slot| {
             slot.fill(0.0);
-            self.add_weights(x, dy, i * piece..((i + 1) * piece).min(self.positions()), slot, workspace);
+            self.add_weights(isa, x, dy, i * piece..((i + 1) * piece).min(lines), slot);
         });
         for slot in slots {
             reduce::add(dkernel, slot);
@@ -273,19 +241,6 @@ impl Conv2d {
     pub fn backward_bias(&self, dy: &[f32], dbias: &mut [f32]) {
         assert_eq!((dy.len(), dbias.len()), (self.output_len(), self.out_c), "lengths for {self:?}");
         reduce::add_column_sums(dy, dbias);
-    }
-
-    fn add_weights(&self, x: &[f32], dy: &[f32], all: Range<usize>, dkernel: &mut [f32], workspace: &Workspace) {
-        let width = self.out_c / self.groups;
-        let mut tiles = Tiles::to_gather(self, all.len(), workspace);
-        for at in tiles.of(all) {
-            for group in 0..self.groups {
-                let patches = tiles.gather(x, at.clone(), group);
-                let dy = self.channels_of(&dy[at.start * self.out_c..at.end * self.out_c], group);
-                let out = MatMut::strided(&mut dkernel[group * width..], self.patch(), width, self.out_c);
-                gemm_parallel(1.0, patches.t(), dy, 1.0, out);
-            }
-        }
     }
 
     fn check(&self, x: usize, kernel: usize, y: usize) {
@@ -308,11 +263,6 @@ impl Conv2d {
         ((self.flops() / PIECE_FLOPS) as usize).clamp(1, most)
     }
 
-    /// Positions in a piece: whole blocks of rows, so that no product ends in the middle of one.
-    fn piece_positions(&self, most: usize) -> usize {
-        self.positions().div_ceil(self.pieces(most)).max(1).next_multiple_of(ROW_BLOCK)
-    }
-
     /// The distance of consecutive patches in the input, where it is a matrix of patches already.
     fn direct(&self) -> Option<usize> {
         let plain = self.pad_top == 0 && self.pad_left == 0;
@@ -325,22 +275,5 @@ impl Conv2d {
             true if whole => Some(self.patch()),
             _ => None,
         }
-    }
-
-    /// One group's kernel, `(patch, out_c / groups)`.
-    fn kernel_of<'a>(&self, kernel: &'a [f32], group: usize) -> Mat<'a> {
-        let width = self.out_c / self.groups;
-        Mat::strided(&kernel[group * width..], self.patch(), width, self.out_c)
-    }
-
-    /// One group's channels of consecutive output positions.
-    fn channels_of<'a>(&self, y: &'a [f32], group: usize) -> Mat<'a> {
-        let width = self.out_c / self.groups;
-        Mat::strided(&y[group * width..], y.len() / self.out_c, width, self.out_c)
-    }
-
-    fn channels_of_mut<'a>(&self, y: &'a mut [f32], group: usize) -> MatMut<'a> {
-        let (width, rows) = (self.out_c / self.groups, y.len() / self.out_c);
-        MatMut::strided(&mut y[group * width..], rows, width, self.out_c)
     }
 }

@@ -1,4 +1,4 @@
-//! Matrix products, over `matrixmultiply`.
+//! Matrix products.
 //!
 //! ```
 //! use cornu::kernels::gemm::{Mat, MatMut, gemm};
@@ -9,7 +9,10 @@
 //! assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 //! ```
 
-use super::reduce;
+use super::product::{Panels, Source, Transpose, product};
+use super::scratch::Scratch;
+use super::simd::Isa;
+use super::tile::{Reading, Start};
 use crate::runtime::threads;
 
 /// A view of a matrix that is read: rows of contiguous values, or the transpose of such.
@@ -80,6 +83,15 @@ impl<'a> Mat<'a> {
         let skip = (start * self.row_stride).min(self.data.len());
         Mat { data: &self.data[skip..], rows: count, ..self }
     }
+
+    /// Whether each row's values follow each other (a row of one value does).
+    fn rows_are_contiguous(&self) -> bool {
+        self.col_stride == 1 || self.cols == 1
+    }
+
+    fn reading(&self) -> Reading {
+        if self.col_stride == 1 { Reading::Rows(self.row_stride) } else { Reading::Columns(self.col_stride) }
+    }
 }
 
 impl<'a> MatMut<'a> {
@@ -110,6 +122,13 @@ impl<'a> MatMut<'a> {
             data: self.data,
         }
     }
+
+    /// The rows, where they are contiguous.
+    fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let cols = self.cols;
+        // A single row may have any stride.
+        self.data.chunks_mut(self.row_stride.max(cols)).take(self.rows).map(move |row| &mut row[..cols])
+    }
 }
 
 /// `c = alpha * a * b + beta * c`, on this thread. With `beta = 0` it does not matter what `c` held.
@@ -117,6 +136,42 @@ impl<'a> MatMut<'a> {
 /// # Panics
 /// When the sizes do not fit: `a` is m x k, `b` is k x n, `c` is m x n.
 pub fn gemm(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
+    multiply(alpha, a, b, Old::Times(beta), c, false);
+}
+
+/// [`gemm`] with the rows of `c` cut into blocks that run on all threads, if they are worth it.
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_parallel(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
+    multiply(alpha, a, b, Old::Times(beta), c, true);
+}
+
+/// `c = a * b + bias`, where `bias`, if there is one, is added to each row; `c` has no gaps.
+///
+/// # Panics
+/// When the sizes do not fit.
+pub fn gemm_bias(a: Mat, b: Mat, bias: Option<&[f32]>, c: &mut [f32]) {
+    let (rows, cols) = (a.rows, b.cols);
+    assert!(bias.is_none_or(|bias| bias.len() == cols), "length of the bias");
+    multiply(1.0, a, b, bias.map_or(Old::Times(0.0), Old::Bias), MatMut::new(c, rows, cols), true);
+}
+
+/// A block of rows does at least this many multiplications and additions.
+const BLOCK_FLOPS: usize = 2 << 20;
+/// And it has at least this many rows, so that reading all of `b` is worth it.
+const BLOCK_ROWS: usize = 64;
+
+/// What is added to the product.
+#[derive(Clone, Copy)]
+enum Old<'a> {
+    /// This much of what `c` holds.
+    Times(f32),
+    /// A value for each column.
+    Bias(&'a [f32]),
+}
+
+fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool) {
     assert!(
         a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
         "a {}x{} matrix times a {}x{} one does not give a {}x{} one",
@@ -127,70 +182,125 @@ pub fn gemm(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
         c.rows,
         c.cols
     );
-    let [ars, acs, brs, bcs, crs, ccs] =
-        [a.row_stride, a.col_stride, b.row_stride, b.col_stride, c.row_stride, c.col_stride].map(|s| s as isize);
-    // SAFETY: the constructors of `Mat` and `MatMut` checked (also in release) that each element's
-    // index lies in its slice, transposing and taking rows keep that, and the fields are private;
-    // the dimensions were compared just above. Elements of `c` are distinct since its rows do not
-    // overlap, and `c` overlaps neither `a` nor `b` since it is borrowed mutably.
-    unsafe {
-        matrixmultiply::sgemm(
-            a.rows,
-            a.cols,
-            b.cols,
-            alpha,
-            a.data.as_ptr(),
-            ars,
-            acs,
-            b.data.as_ptr(),
-            brs,
-            bcs,
-            beta,
-            c.data.as_mut_ptr(),
-            crs,
-            ccs,
-        );
+    let (m, k, n) = (a.rows, a.cols, b.cols);
+    if m == 0 || n == 0 {
+        return;
     }
-}
-
-/// A block of rows does at least this many multiplications and additions.
-const BLOCK_FLOPS: usize = 2 << 20;
-/// And it has at least this many rows, since each block packs all of `b` anew.
-const BLOCK_ROWS: usize = 64;
-
-/// [`gemm`] with the rows of `c` cut into blocks that run on all threads, if they are worth it.
-///
-/// # Panics
-/// As [`gemm`].
-pub fn gemm_parallel(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
     if c.col_stride != 1 {
         // The same product seen from the other side, where rows of c are contiguous.
-        return gemm_parallel(alpha, b.t(), a.t(), beta, c.t());
+        return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
     }
-    let row_flops = 2 * c.cols * a.cols;
-    let block = BLOCK_FLOPS.div_ceil(row_flops.max(1)).max(BLOCK_ROWS).next_multiple_of(BLOCK_ROWS);
-    if c.rows <= block || c.rows != a.rows {
-        return gemm(alpha, a, b, beta, c);
+    let isa = Isa::get();
+    if isa.is_portable() {
+        return elsewhere(alpha, a, b, old, c, parallel);
     }
-    let (rows, cols, stride) = (c.rows, c.cols, c.row_stride);
-    let mut blocks: Vec<_> = c.data.chunks_mut(block * stride).take(rows.div_ceil(block)).collect();
-    threads::for_each(&mut blocks, |i, data| {
-        let count = block.min(rows - i * block);
-        gemm(alpha, a.rows(i * block, count), b, beta, MatMut::strided(data, count, cols, stride));
-    });
+    if let Some(mut turned) = turned(a, b, parallel) {
+        multiply(alpha, b.t(), a.t(), Old::Times(0.0), MatMut::new(&mut turned, n, m), parallel);
+        return add_transposed(isa, &turned, old, c);
+    }
+    let start = match old {
+        Old::Bias(bias) => Start::Bias(bias),
+        Old::Times(0.0) => Start::Zero,
+        Old::Times(1.0) => Start::Sum,
+        Old::Times(beta) => {
+            c.rows_mut().for_each(|row| row.iter_mut().for_each(|c| *c *= beta));
+            Start::Sum
+        }
+    };
+    let copy = alpha != 1.0 || !b.rows_are_contiguous() || (m > IN_PLACE_ROWS && k * n > IN_PLACE_LEN);
+    let panels = match copy {
+        true => {
+            let source = Source { data: b.data, row_stride: b.row_stride, col_stride: b.col_stride };
+            Panels::copy(isa, source, k, n, alpha)
+        }
+        false => Panels::in_place(isa, b.data, k, n, b.row_stride),
+    };
+    let run = |first: usize, rows: usize, c: &mut [f32], c_step| {
+        let a = a.rows(first, rows);
+        product(isa, a.data, a.reading(), rows, k, &panels, start, c, c_step);
+    };
+    in_blocks(c, k, parallel, run);
 }
 
-/// `c = a * b + bias`, where `bias`, if there is one, is added to each row; `c` has no gaps.
-///
-/// # Panics
-/// When the sizes do not fit.
-pub fn gemm_bias(a: Mat, b: Mat, bias: Option<&[f32]>, c: &mut [f32]) {
-    let (rows, cols) = (a.rows, b.cols);
-    if let Some(bias) = bias {
-        reduce::fill_rows(c, bias);
+/// Calls `run` with the first row, the number of rows, the values and the row stride of each block of rows
+/// of `c`, on all threads if the blocks, products of `k` terms, are worth it.
+fn in_blocks(c: MatMut, k: usize, parallel: bool, run: impl Fn(usize, usize, &mut [f32], usize) + Sync) {
+    let (m, stride) = (c.rows, c.row_stride);
+    let block = BLOCK_FLOPS.div_ceil((2 * c.cols * k).max(1)).max(BLOCK_ROWS).next_multiple_of(BLOCK_ROWS);
+    if !parallel || m <= block {
+        return run(0, m, c.data, stride);
     }
-    let beta = if bias.is_some() { 1.0 } else { 0.0 };
-    gemm_parallel(1.0, a, b, beta, MatMut::new(c, rows, cols));
+    let mut blocks: Vec<_> = c.data.chunks_mut(block * stride).take(m.div_ceil(block)).collect();
+    threads::for_each(&mut blocks, |i, data| run(i * block, block.min(m - i * block), data, stride));
+}
+
+/// The product by `matrixmultiply`, for processors that it has a kernel for and we have none.
+fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool) {
+    let beta = match old {
+        Old::Times(beta) => beta,
+        Old::Bias(bias) => {
+            c.rows_mut().for_each(|row| row.copy_from_slice(bias));
+            1.0
+        }
+    };
+    let (k, n) = (a.cols, b.cols);
+    let run = |first: usize, rows: usize, c: &mut [f32], c_step: usize| {
+        let a = a.rows(first, rows);
+        let stride = |stride: usize| stride as isize;
+        // `rows` of `c` is the last thing that `chunks_mut` cut: its last row may end before the stride does.
+        assert!(c.len() >= (rows - 1) * c_step + n);
+        // SAFETY: `Mat` and `MatMut` checked when they were made that their last value lies in their data, and
+        // `Mat::rows` keeps that; the assertion checks it for this block of `c`, which is borrowed alone.
+        unsafe {
+            matrixmultiply::sgemm(
+                rows,
+                k,
+                n,
+                alpha,
+                a.data.as_ptr(),
+                stride(a.row_stride),
+                stride(a.col_stride),
+                b.data.as_ptr(),
+                stride(b.row_stride),
+                stride(b.col_stride),
+                beta,
+                c.as_mut_ptr(),
+                stride(c_step),
+                1,
+            );
+        }
+    };
+    in_blocks(c, k, parallel, run);
+}
+
+/// Up to this many rows of `a`, copying `b` costs more than it saves, ...
+const IN_PLACE_ROWS: usize = 64;
+/// ... and also when all of `b` lies in the first-level cache.
+const IN_PLACE_LEN: usize = 4096;
+
+/// Space for the transposed product, where that one is faster: there the two operands change roles.
+/// `a` is then copied instead of a `b` that would have to be, and its few rows become
+/// columns, so that the threads share those of `b`.
+fn turned(a: Mat, b: Mat, parallel: bool) -> Option<Scratch> {
+    let (m, k, n) = (a.rows, a.cols, b.cols);
+    let cheaper = !b.rows_are_contiguous() && m > 1 && m * (k + n) < k * n;
+    let shared = parallel && (8..=BLOCK_ROWS).contains(&m) && n > BLOCK_ROWS && 2 * m * n * k > 2 * BLOCK_FLOPS;
+    (cheaper || shared).then(|| Scratch::take(m * n))
+}
+
+/// Adds `turned`, the transpose of a product, to `c`.
+fn add_transposed(isa: Isa, turned: &[f32], old: Old, mut c: MatMut) {
+    let (rows, cols) = (c.rows, c.cols);
+    if let Old::Times(0.0) = old {
+        return isa.run(Transpose { from: turned, from_step: rows, to: c.data, to_step: c.row_stride, rows, cols });
+    }
+    for (i, row) in c.rows_mut().enumerate() {
+        let sums = turned[i..].iter().step_by(rows);
+        match old {
+            Old::Times(beta) => row.iter_mut().zip(sums).for_each(|(c, sum)| *c = beta * *c + sum),
+            Old::Bias(bias) => row.iter_mut().zip(sums).zip(bias).for_each(|((c, sum), bias)| *c = sum + bias),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -198,9 +308,14 @@ mod tests {
     use super::*;
     use crate::kernels::reference;
     use crate::kernels::reference::testing::{Draws, assert_close};
+    use crate::kernels::simd::testing::on_each;
 
     #[test]
     fn all_layouts_agree_with_the_reference() {
+        on_each(layouts);
+    }
+
+    fn layouts() {
         let mut draws = Draws::new("gemm");
         for case in 0..1500 {
             let [m, k, n] = [0; 3].map(|_| draws.below(if case % 10 == 0 { 70 } else { 20 }));

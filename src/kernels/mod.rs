@@ -7,10 +7,20 @@
 //!
 //! How work is cut into pieces depends on the geometry alone, so results do not depend on the
 //! number of threads. Each fast path is tested against [`reference`](mod@reference).
+//!
+//! The processor's instruction set is found at run time; the environment variable `CORNU_SIMD`, `avx512`, `avx2`
+//! or `portable`, asks for another one. Where there is no kernel of ours, matrix products are those of the crate
+//! `matrixmultiply`, which has kernels for other processors too.
 
 pub mod conv;
 pub mod gemm;
 pub mod lrn;
 pub mod pool;
+mod product;
 pub mod reduce;
 pub mod reference;
+mod scratch;
+mod simd;
+mod tile;
+
+pub use simd::instruction_set;

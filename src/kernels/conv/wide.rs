@@ -1,14 +1,16 @@
 //! Few output channels: several adjacent output columns at once.
 //!
-//! The matrix product works on 16 columns at a time, so 6 output channels waste most of it. But `n`
-//! adjacent output columns with all their channels lie side by side in memory: they are one
+//! A tile is at least one vector wide, so 6 output channels waste most of it. But `n` adjacent
+//! output columns with all their channels lie side by side in memory: they are one
 //! column with `n * out_c` channels of a convolution whose kernel spans all `n` windows and holds
-//! the kernel once for each of them, shifted, among zeros. Fewer, longer patches are gathered, too.
+//! the kernel once for each of them, shifted, among zeros.
 //!
 //! A NaN or an infinity in the input may therefore reach outputs up to `n - 1` columns further away
 //! than the kernel does.
 
 use super::Conv2d;
+use crate::kernels::simd::Isa;
+use crate::kernels::tile::Sizes;
 use crate::runtime::Workspace;
 
 /// The convolution of a narrow one, widened.
@@ -21,15 +23,14 @@ pub(super) struct Wide<'a> {
 
 impl<'a> Wide<'a> {
     /// The best widening of this convolution; none where it does not help.
-    pub(super) fn of(narrow: &'a Conv2d) -> Option<Self> {
+    pub(super) fn of(narrow: &'a Conv2d, isa: Isa) -> Option<Self> {
         if narrow.out_c >= 16 || narrow.groups > 1 || narrow.dilation_w > 1 || narrow.direct().is_some() {
             return None;
         }
         let span = |columns: usize| narrow.kernel_w + (columns - 1) * narrow.stride_w;
-        // Per output column: the products, and the gathering of a patch, which costs about as much
-        // as 24 columns of products.
-        let cost =
-            |columns: &usize| span(*columns) * ((narrow.out_c * columns).next_multiple_of(16) + 24) * 4 / columns;
+        // Vectors of products per output column.
+        let vectors = |columns: usize| (narrow.out_c * columns).div_ceil(Sizes::of(isa).lanes);
+        let cost = |columns: &usize| span(*columns) * vectors(*columns) * 4 / columns;
         let columns = [1, 2, 4].into_iter().filter(|&n| narrow.out_w.is_multiple_of(n)).min_by_key(cost)?;
         let wide = Conv2d {
             kernel_w: span(columns),
@@ -43,6 +44,7 @@ impl<'a> Wide<'a> {
 
     pub(super) fn forward(
         &self,
+        isa: Isa,
         x: &[f32],
         kernel: &[f32],
         bias: Option<&[f32]>,
@@ -56,20 +58,20 @@ impl<'a> Wide<'a> {
             repeated.chunks_exact_mut(bias.len()).for_each(|part| part.copy_from_slice(bias));
             &*repeated
         });
-        self.wide.forward_tiled(x, &kernel, bias, y, workspace);
+        self.wide.convolve(isa, x, &self.wide.kernels(isa, &kernel), bias, y);
         workspace.give(kernel);
     }
 
-    pub(super) fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
+    pub(super) fn backward_data(&self, isa: Isa, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
         let kernel = self.widen(kernel, workspace);
-        self.wide.backward_data_tiled(dy, &kernel, dx, workspace);
+        self.wide.backward_data_by_patches(isa, dy, &kernel, dx);
         workspace.give(kernel);
     }
 
-    pub(super) fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
+    pub(super) fn backward_weights(&self, isa: Isa, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         let mut wide = workspace.take(self.wide.kernel_len());
         wide.fill(0.0);
-        self.wide.backward_weights_tiled(x, dy, &mut wide, workspace);
+        self.wide.sum_weights(isa, x, dy, &mut wide, workspace);
         self.copies(|narrow, at| {
             for (sum, part) in dkernel[narrow..][..self.narrow.out_c].iter_mut().zip(&wide[at..]) {
                 *sum += part;

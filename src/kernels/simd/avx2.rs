@@ -1,0 +1,117 @@
+//! AVX2 with FMA: 8 values, masks are vectors of integers.
+
+use super::{Lanes, Work};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(__m256);
+
+/// # Safety
+/// The processor must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn run<W: Work>(work: W) -> W::Output {
+    // SAFETY: as the caller promised.
+    unsafe { work.run::<Avx2>() }
+}
+
+/// Eight lanes taken from here, `n` values before the middle, are the mask of the first `n`.
+static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+impl Lanes for Avx2 {
+    const LEN: usize = 8;
+
+    type Mask = __m256i;
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn first(n: usize) -> __m256i {
+        let start = 8 - n.min(8);
+        // SAFETY: start is at most 8, so 8 values from there on lie in MASKS.
+        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(start).cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn splat(x: f32) -> Self {
+        Avx2(_mm256_set1_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller promises 8 readable values; unaligned is fine.
+        Avx2(unsafe { _mm256_loadu_ps(from) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn load_part(from: *const f32, mask: __m256i) -> Self {
+        // SAFETY: masked lanes are not read, the caller promises the others.
+        Avx2(unsafe { _mm256_maskload_ps(from, mask) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller promises 8 writable values; unaligned is fine.
+        unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn store_part(self, to: *mut f32, mask: __m256i) {
+        // SAFETY: masked lanes are not written, the caller promises the others.
+        unsafe { _mm256_maskstore_ps(to, mask, self.0) }
+    }
+
+    #[inline(always)]
+    fn opaque(pointer: *const f32) -> *const f32 {
+        super::opaque(pointer)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        // Each round exchanges the off-diagonal halves of squares of 2, 4 and 8.
+        // SAFETY: the caller promises 8 rows of 8 values on both sides.
+        let r: [__m256; 8] = std::array::from_fn(|i| unsafe { _mm256_loadu_ps(from.add(i * from_step)) });
+        let mut pairs = [r[0]; 8];
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        }
+        let mut quads = [r[0]; 8];
+        for i in [0, 1, 4, 5] {
+            let at = i / 4 * 4 + i % 4 * 2;
+            quads[at] = _mm256_shuffle_ps::<0b01_00_01_00>(pairs[i], pairs[i + 2]);
+            quads[at + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(pairs[i], pairs[i + 2]);
+        }
+        for i in 0..4 {
+            let low = _mm256_permute2f128_ps::<0x20>(quads[i], quads[i + 4]);
+            let high = _mm256_permute2f128_ps::<0x31>(quads[i], quads[i + 4]);
+            // SAFETY: as above.
+            unsafe {
+                _mm256_storeu_ps(to.add(i * to_step), low);
+                _mm256_storeu_ps(to.add((i + 4) * to_step), high);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn add(self, other: Self) -> Self {
+        Avx2(_mm256_add_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn max(self, other: Self) -> Self {
+        Avx2(_mm256_max_ps(self.0, other.0))
+    }
+}

@@ -1,0 +1,91 @@
+//! AVX-512: 16 values, masks in registers of their own.
+
+use super::{Lanes, Work};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(__m512);
+
+/// # Safety
+/// The processor must have AVX-512F.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(crate) unsafe fn run<W: Work>(work: W) -> W::Output {
+    // SAFETY: as the caller promised.
+    unsafe { work.run::<Avx512>() }
+}
+
+impl Lanes for Avx512 {
+    const LEN: usize = 16;
+
+    type Mask = __mmask16;
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn first(n: usize) -> __mmask16 {
+        ((1u32 << n.min(16)) - 1) as __mmask16
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn splat(x: f32) -> Self {
+        Avx512(_mm512_set1_ps(x))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller promises 16 readable values; unaligned is fine.
+        Avx512(unsafe { _mm512_loadu_ps(from) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_part(from: *const f32, mask: __mmask16) -> Self {
+        // SAFETY: masked lanes are not read, the caller promises the others.
+        Avx512(unsafe { _mm512_maskz_loadu_ps(mask, from) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller promises 16 writable values; unaligned is fine.
+        unsafe { _mm512_storeu_ps(to, self.0) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store_part(self, to: *mut f32, mask: __mmask16) {
+        // SAFETY: masked lanes are not written, the caller promises the others.
+        unsafe { _mm512_mask_storeu_ps(to, mask, self.0) }
+    }
+
+    #[inline(always)]
+    fn opaque(pointer: *const f32) -> *const f32 {
+        super::opaque(pointer)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        // SAFETY: as the caller promised.
+        unsafe { super::avx2::Avx2::transpose8(from, from_step, to, to_step) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn add(self, other: Self) -> Self {
+        Avx512(_mm512_add_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+        Avx512(_mm512_fmadd_ps(self.0, factor.0, addend.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn max(self, other: Self) -> Self {
+        Avx512(_mm512_max_ps(self.0, other.0))
+    }
+}
