@@ -207,7 +207,7 @@ mod tests {
     use crate::runtime::Workspace;
 
     fn dropped(x: Tensor, first_sample: u64) -> Tensor {
-        let pass = Pass { training: true, seed: 5, step: 2, first_sample, workspace: Workspace::new() };
+        let pass = Pass { training: true, seed: 5, step: 2, first_sample, share: 1.0, workspace: Workspace::new() };
         let mut cx = Forward {
             pass: &pass,
             saved: &mut Saved::default(),
