@@ -209,9 +209,7 @@ fn dropout_and_noise() {
 fn every_built_in_layer_has_a_case() {
     let families = [dense(), activation_layers(), reshaping(), convolution(), pooling(), normalization(), noise()];
     let covered: BTreeSet<String> = families.into_iter().flatten().map(|(layer, _)| class_of(&layer)).collect();
-    let mut all: BTreeSet<String> = testing::built_in_layers().into_iter().map(str::to_owned).collect();
-    // It stands for the data and is never called.
-    all.remove("InputLayer");
+    let all: BTreeSet<String> = testing::built_in_layers().into_iter().map(str::to_owned).collect();
     assert_eq!(covered, all, "each layer of the crate needs a case in one of the lists of this file");
 }
 
@@ -382,8 +380,10 @@ fn a_small_network_with_penalties() {
 
 // Faults, each of which must be found.
 
+type Derivative = fn(f32) -> f32;
+
 /// y = x + x², with a derivative of one's own.
-struct Parabola(fn(f32) -> f32);
+struct Parabola(Derivative);
 
 impl SimpleLayer for Parabola {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -400,7 +400,6 @@ fn wrong_derivatives_are_found() {
     assert_eq!(report.checks()[0].name, "input 0");
     assert!(report.max_error() < 1e-3, "{report}");
 
-    type Derivative = fn(f32) -> f32;
     let faults: [(&str, Derivative); 5] = [
         ("a flipped sign", |v| -1.0 - 2.0 * v),
         ("a dropped term", |v| 2.0 * v),

@@ -331,6 +331,10 @@ fn numbers_of_keras() {
     model.build().unwrap();
     let pass = model.forward(&x, true, Differentiate::Inputs).unwrap();
     assert!((pass.added_loss() - 7.975).abs() < 1e-5, "{}", pass.added_loss());
+    // For more samples, their mean.
+    let twice = ndarray::concatenate![ndarray::Axis(0), x, x];
+    let pass = model.forward(&twice, true, Differentiate::Inputs).unwrap();
+    assert!((pass.added_loss() - 7.975).abs() < 1e-5, "{}", pass.added_loss());
 }
 
 // Randomness.
