@@ -42,7 +42,7 @@
 //! [`Callback`](training::callbacks::Callback).
 //!
 //! What happens in a training run depends on the seed alone: the same seed gives the same bits on any
-//! number of threads. Mistakes are [`Error`]s that say where, what was expected, what came and what to do.
+//! number of threads (on one kind of processor). Mistakes are [`Error`]s that say where, what was expected, what came and what to do.
 //!
 //! # Features
 //!
@@ -51,6 +51,7 @@
 //! | `parallel` | yes | several threads; the number is `CORNU_NUM_THREADS` or that of the cores |
 //! | `progress` | yes | a moving progress bar in terminals |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
+//! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `full` | no | all that need no system library |
 
 pub mod activations;

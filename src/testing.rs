@@ -282,7 +282,8 @@ impl GradientCheck {
         }
         let of_batch = |x: &Tensor| Shape::batch_of(x.shape().get(1..).unwrap_or(&[]));
         let shapes: Vec<Shape> = inputs.iter().map(of_batch).collect();
-        let promised = handle.build(&shapes, &Build::new(self.seed))?;
+        let promised = handle.output_shapes(&shapes)?;
+        handle.build(&shapes, &Build::new(self.seed))?;
         let weights = handle.weights();
         let learned =
             if handle.trainable() { weights.into_iter().filter(Param::is_learned).collect() } else { Vec::new() };

@@ -162,14 +162,20 @@ fn averages_and_the_learning_rate_go_on_too() {
 }
 
 #[test]
-fn what_was_frozen_after_compile_still_learns_until_compiled_again() {
+fn what_was_frozen_after_compile_must_be_compiled_again_also_after_a_file() {
     let mut model = network("adam");
     train(&mut model, 0, 1);
     model.layer("hidden").unwrap().set_trainable(false);
-    let mut again = save_and_load(&model);
-    train(&mut model, 1, 2);
-    train(&mut again, 1, 2);
-    assert_eq!(bits(&again.get_weights()), bits(&model.get_weights()));
+    let again = save_and_load(&model);
+    let (x, y) = data();
+    for mut model in [model, again.into()] {
+        let error = model.fit(&x, &y, Fit::new().verbose(0)).unwrap_err().to_string();
+        assert!(error.contains("compile again"), "{error}");
+        let before = model.layer("hidden").unwrap().weights()[0].value();
+        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"]).unwrap();
+        train(&mut model, 1, 2);
+        assert_eq!(model.layer("hidden").unwrap().weights()[0].value(), before);
+    }
 }
 
 #[test]

@@ -359,3 +359,107 @@ fn checkpoints_are_whole_models() {
     assert_eq!(loaded.get_weights(), model.get_weights());
     assert_eq!(std::fs::read_dir(folder.path().join("runs")).unwrap().count(), 3);
 }
+
+#[test]
+fn a_build_that_fails_leaves_nothing_behind() {
+    let mut model = Sequential::new();
+    model.add(BatchNormalization::new()).add(Conv2D::new(2, 3)).add(Flatten::new()).add(Dense::new(1));
+    model.compile("sgd", "mse", ()).unwrap();
+    let images = ndarray::Array3::<f32>::zeros((4, 8, 8));
+    let y = Array1::<f32>::zeros(4);
+    says(model.fit(&images, &y, Fit::new().verbose(0)), &["'conv2d'", "(batch, height, width, channels)"]);
+    let images = images.insert_axis(ndarray::Axis(3));
+    model.fit(&images, &y, Fit::new().verbose(0)).unwrap();
+    assert_eq!(model.layer("batch_normalization").unwrap().count_params(), 4, "one channel");
+}
+
+#[test]
+fn weights_are_made_for_one_number_of_features() {
+    let mut model = Sequential::new();
+    model.add(Input::new([4])).add(Dense::new(3)).add(Dense::new(2).name("head"));
+    model.build().unwrap();
+    let head = model.pop().unwrap();
+    model.add(Dense::new(5)).add(head);
+    says(model.build(), &["layer 'head' (Dense)", "(None, 3)", "(None, 5)", "new layer"]);
+}
+
+#[test]
+fn what_is_trainable_is_decided_at_compile() {
+    let (x, y) = xor(20);
+    let mut model = classifier(1);
+    model.set_trainable(false);
+    says(model.fit(&x, &y, Fit::new().verbose(0)), &["trainable has changed", "compile again"]);
+    model.evaluate(&x, &y, Evaluate::default()).unwrap();
+    let before = model.get_weights();
+    model.compile("sgd", "sparse_categorical_crossentropy", ()).unwrap();
+    model.fit(&x, &y, Fit::new().verbose(0)).unwrap();
+    assert_eq!(model.get_weights(), before, "nothing learns");
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused() {
+    let (x, y) = xor(20);
+    let mut model = classifier(1);
+    says(model.fit(&x, &y, Fit::new().validation_data(&x, &y).validation_steps(0)), &["validation_steps"]);
+    says(model.evaluate(&x, &y, Evaluate::new().steps(0)), &["steps must be at least 1"]);
+    says(model.fit(&x, &y, Fit::new().validation_sample_weight(&y)), &["belongs to validation_data"]);
+    says(model.fit(&x, [&y as &dyn cornu::data::Rows, &y], Fit::new()), &["y holds 2 arrays"]);
+}
+
+#[test]
+fn each_call_of_fit_shuffles_anew() {
+    let (x, y) = xor(64);
+    let run = |calls: usize, epochs: usize| {
+        let mut model = classifier(6);
+        for _ in 0..calls {
+            model.fit(&x, &y, Fit::new().epochs(epochs).batch_size(8).verbose(0)).unwrap();
+        }
+        model.get_weights()
+    };
+    assert_eq!(run(3, 1), run(1, 3));
+}
+
+/// A layer that counts the samples it has seen, badly: it does not say that it couples them.
+#[derive(Default)]
+struct Counter {
+    seen: cornu::layer::Param,
+}
+
+impl Layer for Counter {
+    fn build(&mut self, _: &[Shape], cx: &mut cornu::layer::Build) -> cornu::Result<()> {
+        self.seen = cx.state("seen", &[1], &"zeros".into())?;
+        Ok(())
+    }
+    fn forward(
+        &self,
+        inputs: cornu::layer::Values,
+        cx: &mut cornu::layer::Forward<'_>,
+    ) -> cornu::Result<cornu::layer::Values> {
+        let x = inputs.one()?;
+        if cx.training() {
+            cx.update_state(&self.seen, self.seen.value().map(|n| n + x.batch() as f32));
+        }
+        Ok(x.into())
+    }
+    fn backward(
+        &self,
+        gradients: cornu::layer::Values,
+        _: &mut cornu::layer::Backward<'_>,
+    ) -> cornu::Result<cornu::layer::Gradients> {
+        Ok(gradients.one()?.into())
+    }
+    fn visit(&self, visit: &mut dyn FnMut(&cornu::layer::Param)) {
+        visit(&self.seen);
+    }
+}
+
+#[test]
+fn state_that_pieces_of_a_batch_would_overwrite_is_an_error() {
+    let (x, y) = xor(64);
+    let mut model = Sequential::new();
+    model.add(Input::new([2])).add(Counter::default()).add(Dense::new(1));
+    model.compile("sgd", "mse", ()).unwrap();
+    model.fit(&x, &y, Fit::new().batch_size(16).verbose(0)).unwrap();
+    assert_eq!(model.layer("counter").unwrap().weights()[0].value().data(), [64.0]);
+    says(model.fit(&x, &y, Fit::new().batch_size(64).verbose(0)), &["counter/seen", "couples_samples"]);
+}

@@ -2,7 +2,7 @@
 
 use super::{Backward, Build, Forward, Gradients, Layer, Param, Values};
 use crate::config::Shared;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, ensure};
 use crate::regularizers::Regularizer;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -14,7 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// A layer in a model: with its name, its `trainable` flag and its activity regularizer.
 ///
-/// A clone is another handle to the same layer, so a layer can be shared between places and models.
+/// A clone is another handle to the same layer, so a layer can be shared between places and models. Of
+/// models that share layers, none may be used on another thread while one is trained: they wait for each
+/// other's weights.
 #[derive(Clone)]
 pub struct LayerHandle(Arc<HandleInner>);
 
@@ -23,7 +25,8 @@ struct HandleInner {
     trainable: AtomicBool,
     activity_regularizer: RwLock<Option<Shared<dyn Regularizer>>>,
     layer: RwLock<Box<dyn Layer>>,
-    built: AtomicBool,
+    /// The shapes of the inputs it was built for.
+    built: RwLock<Option<Vec<Shape>>>,
 }
 
 impl LayerHandle {
@@ -38,7 +41,7 @@ impl LayerHandle {
             trainable: AtomicBool::new(trainable),
             activity_regularizer: RwLock::new(activity_regularizer),
             layer: RwLock::new(layer),
-            built: AtomicBool::new(false),
+            built: RwLock::new(None),
         }))
     }
 
@@ -85,8 +88,12 @@ impl LayerHandle {
 
     /// All its weights, learned and tracked, in Keras' order.
     pub fn weights(&self) -> Vec<Param> {
+        self.weights_of(&**self.layer())
+    }
+
+    fn weights_of(&self, layer: &dyn Layer) -> Vec<Param> {
         let mut weights = Vec::new();
-        self.layer().visit(&mut |param: &Param| weights.push(param.clone()));
+        layer.visit(&mut |param: &Param| weights.push(param.clone()));
         weights
     }
 
@@ -109,22 +116,43 @@ impl LayerHandle {
         format!("layer '{}' ({})", self.name(), self.class_name())
     }
 
-    /// Makes its weights if it has none yet, and says what shapes it gives out.
-    pub(crate) fn build(&self, inputs: &[Shape], cx: &Build) -> Result<Vec<Shape>> {
-        let build = || {
-            let mut layer = self.0.layer.write().unwrap_or_else(PoisonError::into_inner);
+    /// Whether its arguments make sense and it can take such inputs; and what shapes it gives out for them.
+    pub(crate) fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let infer = || {
+            let layer = self.layer();
             layer.check()?;
             if let Some(regularizer) = self.activity_regularizer() {
                 regularizer.check().at(|| "activity_regularizer".to_owned())?;
             }
-            let outputs = layer.output_shapes(inputs)?;
-            if !self.0.built.swap(true, Ordering::Relaxed) {
-                layer.build(inputs, &mut cx.below(&self.name())).inspect_err(|_| {
-                    self.0.built.store(false, Ordering::Relaxed);
-                })?;
+            let built = self.0.built.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(built) = built.as_ref()
+                && !self.weights_of(&**layer).is_empty()
+            {
+                let last =
+                    |shapes: &[Shape]| shapes.iter().map(|shape| (shape.rank(), shape.last())).collect::<Vec<_>>();
+                ensure!(
+                    last(built) == last(inputs),
+                    Shape,
+                    "its weights were made for inputs of shape {built:?}, and it cannot take {inputs:?}; use a new layer"
+                );
             }
-            Ok(outputs)
+            layer.output_shapes(inputs)
         };
+        infer().at(|| self.place())
+    }
+
+    /// Makes its weights, if it has not yet.
+    pub(crate) fn build(&self, inputs: &[Shape], cx: &Build) -> Result<()> {
+        let build = || {
+            let mut built = self.0.built.write().unwrap_or_else(PoisonError::into_inner);
+            if built.is_none() {
+                let mut layer = self.0.layer.write().unwrap_or_else(PoisonError::into_inner);
+                layer.build(inputs, &mut cx.below(&self.name()))?;
+                *built = Some(inputs.to_vec());
+            }
+            Ok(())
+        };
+        // The place is asked for when the layer is no longer held.
         build().at(|| self.place())
     }
 

@@ -82,8 +82,8 @@ pub trait Layer: Any + Send + Sync {
     /// Shows its weights, its state and its child layers, in the order in which Keras stores them.
     fn visit(&self, _visit: &mut dyn FnMut(&Param)) {}
 
-    /// Whether, in training, an output depends on other samples of the batch (BatchNormalization):
-    /// then a batch is not split.
+    /// Whether, in training, an output or a tracked weight depends on several samples of the batch
+    /// (BatchNormalization): then a batch is not split.
     fn couples_samples(&self) -> bool {
         false
     }

@@ -52,6 +52,7 @@ impl Graph {
         if input.name().is_empty() {
             input.set_name("input_layer".to_owned());
         }
+        // First what fits, then the weights: a chain that does not fit leaves no layer half built.
         let mut nodes: Vec<Node> = Vec::with_capacity(layers.len() + 1);
         let mut names = HashSet::new();
         for layer in std::iter::once(&input).chain(body) {
@@ -65,7 +66,7 @@ impl Graph {
             let inputs: Vec<Port> = before.map(|_| Port { node: nodes.len() - 1, output: 0 }).into_iter().collect();
             let input_shapes: Vec<Shape> = before.map(|node| node.output_shapes.clone()).unwrap_or_default();
             let name = layer.name();
-            let output_shapes = layer.build(&input_shapes, cx)?;
+            let output_shapes = layer.output_shapes(&input_shapes)?;
             ensure!(
                 output_shapes.len() == 1,
                 Argument,
@@ -74,6 +75,11 @@ impl Graph {
                 output_shapes.len()
             );
             nodes.push(Node { layer: layer.clone(), inputs, output_shapes, stream: random::stream_of(&name) });
+        }
+        for node in &nodes {
+            let inputs: Vec<Shape> =
+                node.inputs.iter().map(|port| nodes[port.node].output_shapes[port.output].clone()).collect();
+            node.layer.build(&inputs, cx)?;
         }
         let outputs = vec![Port { node: nodes.len() - 1, output: 0 }];
         Ok(Graph::new(nodes, vec![0], outputs))
@@ -152,6 +158,7 @@ impl Graph {
     /// Runs all layers. What they save for the backward pass lies in `cx`, call by call.
     pub fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         self.check_inputs(inputs.iter().map(Tensor::shape).collect::<SmallVec<[_; 4]>>().into_iter())?;
+        let batch = inputs.first().map_or(0, Tensor::batch);
         let recording = cx.recording;
         let flow = if recording { self.gradient_flow(cx.inputs_need_gradient) } else { SmallVec::new() };
         let mut values: Vec<SmallVec<[Option<Tensor>; 1]>> =
@@ -188,7 +195,17 @@ impl Graph {
             );
             values[i] = outputs.into_iter().map(Some).collect();
         }
-        self.outputs.iter().map(|port| read(&mut values, port)).collect()
+        let outputs: Values = self.outputs.iter().map(|port| read(&mut values, port)).collect::<Result<_>>()?;
+        for (port, output) in self.outputs.iter().zip(outputs.iter()) {
+            ensure!(
+                output.rank() > 0 && output.batch() == batch,
+                Shape,
+                "{} gave an output of shape {:?} for a batch of {batch}",
+                self.nodes[port.node].layer.place(),
+                output.shape()
+            );
+        }
+        Ok(outputs)
     }
 
     /// Runs all layers backwards, from the gradients of the outputs to those of the inputs.

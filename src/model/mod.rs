@@ -61,7 +61,7 @@ impl Model {
         }
     }
 
-    /// The layer of this name.
+    /// The layer of this name (Keras: `get_layer`).
     ///
     /// # Errors
     /// When there is none; the error lists the nearest names.
@@ -127,18 +127,18 @@ impl Model {
 
     /// All weights of all layers, learned and tracked, in Keras' order.
     pub fn weights(&self) -> Vec<Param> {
-        self.layers().iter().flat_map(LayerHandle::weights).collect()
+        distinct(self.layers().iter().flat_map(LayerHandle::weights))
     }
 
     /// The weights that a training step changes: the learned ones of layers that are not frozen.
     pub fn trainable_weights(&self) -> Vec<Param> {
         let learning = self.layers().into_iter().filter(LayerHandle::trainable);
-        learning.flat_map(|l| l.weights()).filter(Param::is_learned).collect()
+        distinct(learning.flat_map(|l| l.weights()).filter(Param::is_learned))
     }
 
     /// The number of values in all weights.
     pub fn count_params(&self) -> usize {
-        self.layers().iter().map(LayerHandle::count_params).sum()
+        self.weights().iter().map(|w| w.value().len()).sum()
     }
 
     /// The values of all weights, in the order of [`weights`](Self::weights).
@@ -227,4 +227,10 @@ impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model").field("name", &self.name).field("layers", &self.layers()).finish_non_exhaustive()
     }
+}
+
+/// Each weight once: layers may share some.
+fn distinct(weights: impl Iterator<Item = Param>) -> Vec<Param> {
+    let mut seen = std::collections::HashSet::new();
+    weights.filter(|weight| seen.insert(weight.id())).collect()
 }

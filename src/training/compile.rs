@@ -60,6 +60,8 @@ pub(crate) struct Compiled {
     names: Vec<String>,
     /// The weights that a step changes, as they were at `compile`.
     pub weights: Vec<Param>,
+    /// Whether they are known: the model was built before it was compiled, or has been used since.
+    pub collected: bool,
     /// Memory of the pieces that a batch is cut into, kept from step to step.
     pub pieces: Vec<Piece>,
 }
@@ -83,7 +85,7 @@ impl Compiled {
         }
         state.set_variables(variables)?;
         state.set_iterations(iterations);
-        (self.state, self.weights) = (state, weights);
+        (self.state, self.weights, self.collected) = (state, weights, true);
         Ok(())
     }
 
@@ -155,6 +157,7 @@ impl Model {
             metrics,
             weighted_metrics,
             weights: self.trainable_weights(),
+            collected: self.graph.is_some(),
             pieces: Vec::new(),
         });
         Ok(())

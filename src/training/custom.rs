@@ -148,7 +148,7 @@ impl Model {
     /// # Errors
     /// When the model is not compiled, or the gradients are not those of its trainable weights.
     pub fn apply(&mut self, mut gradients: GradientStore) -> Result<()> {
-        self.recollect_weights()?;
+        self.check_trainable()?;
         let super::Compiled { optimizer, state, weights, .. } = self.compiled_mut()?;
         if weights.len() != gradients.values().len() || weights.iter().any(|w| gradients.get(w).is_none()) {
             return Err(Error::Argument(

@@ -3,7 +3,7 @@
 use super::Logs;
 use super::callbacks::{CallbackList, Params};
 use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
-use crate::error::Result;
+use crate::error::{Result, ensure};
 use crate::model::Model;
 use crate::runtime::threads;
 use std::ops::Index;
@@ -100,7 +100,9 @@ impl Model {
         let n = check_pair(&x, &y)?;
         check_batch_size(batch_size)?;
         check_weights(sample_weight.as_ref(), n)?;
+        ensure!(steps != Some(0), Argument, "steps must be at least 1");
         self.ensure_built(&x.sample_shape())?;
+        self.collect_weights()?;
         let rows: Vec<usize> = (0..n).collect();
         let steps = steps.unwrap_or(usize::MAX).min(n.div_ceil(batch_size));
         callbacks.each(|c| c.set_params(&Params { epochs: 1, steps, batch_size }))?;

@@ -4,6 +4,7 @@ use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
 use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
 use super::{History, Logs};
 use crate::error::{Error, Result, ensure};
+use crate::layer::Param;
 use crate::model::Model;
 use crate::random;
 use crate::runtime::threads;
@@ -119,7 +120,8 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Whether samples take a new order each epoch. The order follows the model's seed and the epoch.
+    /// Whether samples take a new order each epoch. The order follows the model's seed and the number of
+    /// steps it has made.
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
         self
@@ -158,6 +160,12 @@ impl<'a> Fit<'a> {
         check_batch_size(self.validation_batch_size.unwrap_or(1))?;
         ensure!(self.validation_freq > 0, Argument, "validation_freq must be at least 1");
         ensure!(self.steps_per_epoch != Some(0), Argument, "steps_per_epoch must be at least 1");
+        ensure!(self.validation_steps != Some(0), Argument, "validation_steps must be at least 1");
+        ensure!(
+            self.validation_weight.is_none() || self.validation_data.is_some(),
+            Argument,
+            "validation_sample_weight belongs to validation_data, which is not given"
+        );
         ensure!(
             (0.0..1.0).contains(&self.validation_split),
             Argument,
@@ -201,7 +209,7 @@ impl Model {
             check_weights(options.validation_weight.as_ref(), n)?;
         }
         self.ensure_built(&x.sample_shape())?;
-        self.recollect_weights()?;
+        self.check_trainable()?;
         let class_weights = options.class_weight.as_ref().map(|w| class_weights(&y, n, w)).transpose()?;
         let class_weights = class_weights.as_ref().map(Inputs::from);
         let weights = options.sample_weight.clone().or(class_weights);
@@ -232,8 +240,8 @@ impl Model {
                 at = 0;
                 order = match options.shuffle {
                     true => {
-                        let stream = random::stream_of("shuffle");
-                        random::permutation(kept, &mut random::stream(self.seed, stream, epoch as u64, 0))
+                        let (stream, step) = (random::stream_of("shuffle"), self.iterations()?);
+                        random::permutation(kept, &mut random::stream(self.seed, stream, step, 0))
                     }
                     false => (0..kept).collect(),
                 };
@@ -255,17 +263,18 @@ impl Model {
             logs = self.compiled()?.logs();
             if (epoch + 1) % options.validation_freq == 0 {
                 let batch_size = options.validation_batch_size.unwrap_or(options.batch_size);
+                let validation_steps = options.validation_steps.unwrap_or(usize::MAX);
                 let held_out: Vec<usize> = (kept..n).collect();
                 let validation = match &options.validation_data {
                     Some((x, y)) => {
                         let rows: Vec<usize> = (0..x.samples("x")?).collect();
                         let data = Data { x, y, weights: options.validation_weight.as_ref() };
-                        Some(self.validate(&data, &rows, batch_size, options.validation_steps, &mut callbacks)?)
+                        Some(self.test(&data, &rows, batch_size, validation_steps, &mut callbacks)?)
                     }
                     None if !held_out.is_empty() => {
                         // Class weights are for training; sample weights are cut along with the samples.
                         let data = Data { x: data.x, y: data.y, weights: options.sample_weight.as_ref() };
-                        Some(self.validate(&data, &held_out, batch_size, options.validation_steps, &mut callbacks)?)
+                        Some(self.test(&data, &held_out, batch_size, validation_steps, &mut callbacks)?)
                     }
                     None => None,
                 };
@@ -293,23 +302,25 @@ impl Model {
         Ok(history)
     }
 
-    fn validate(
-        &mut self,
-        data: &Data<'_>,
-        rows: &[usize],
-        batch_size: usize,
-        steps: Option<usize>,
-        callbacks: &mut CallbackList<'_>,
-    ) -> Result<Logs> {
-        self.test(data, rows, batch_size, steps.unwrap_or(usize::MAX), callbacks)
+    /// Takes in the weights of a model that was compiled before its input shape was known.
+    pub(crate) fn collect_weights(&mut self) -> Result<()> {
+        if !self.compiled()?.collected {
+            let weights = self.trainable_weights();
+            let compiled = self.compiled_mut()?;
+            (compiled.weights, compiled.collected) = (weights, true);
+        }
+        Ok(())
     }
 
-    /// Takes in the weights of a model that was compiled before its input shape was known.
-    pub(crate) fn recollect_weights(&mut self) -> Result<()> {
-        if self.compiled()?.weights.is_empty() {
-            let weights = self.trainable_weights();
-            self.compiled_mut()?.weights = weights;
-        }
+    /// As [`collect_weights`](Self::collect_weights), before training: then they must be those of `compile`.
+    pub(crate) fn check_trainable(&mut self) -> Result<()> {
+        self.collect_weights()?;
+        let (now, known) = (self.trainable_weights(), &self.compiled()?.weights);
+        ensure!(
+            known.iter().map(Param::id).eq(now.iter().map(Param::id)),
+            State,
+            "what is trainable has changed since compile; compile again"
+        );
         Ok(())
     }
 
@@ -341,7 +352,11 @@ impl Model {
         self.compiled()?;
         let n = check_pair(x, y)?;
         self.ensure_built(&x.sample_shape())?;
-        self.recollect_weights()?;
+        if training {
+            self.check_trainable()?
+        } else {
+            self.collect_weights()?
+        }
         self.compiled_mut()?.reset_metrics();
         let rows: Vec<usize> = (0..n).collect();
         threads::enter(|| self.run_batch(&Data { x, y, weights: None }.batch(&rows, 0)?, training))?;

@@ -64,6 +64,7 @@ pub(super) fn check_pair(x: &Inputs<'_>, y: &Inputs<'_>) -> Result<usize> {
     let n = x.samples("x")?;
     let targets = y.samples("y")?;
     ensure!(n == targets, Data, "x has {n} samples and y has {targets}; they must have as many");
+    ensure!(y.0.len() == 1, Data, "y holds {} arrays; the model has one output", y.0.len());
     Ok(n)
 }
 
@@ -76,6 +77,7 @@ pub(super) fn check_weights(weights: Option<&Inputs<'_>>, n: usize) -> Result<()
     if let Some(weights) = weights {
         let len = weights.samples("sample_weight")?;
         ensure!(len == n, Data, "sample_weight has {len} values for {n} samples");
+        ensure!(weights.0.len() == 1, Data, "sample_weight holds {} arrays; the model has one output", weights.0.len());
     }
     Ok(())
 }

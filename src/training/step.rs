@@ -79,6 +79,13 @@ impl Model {
                 states.extend(done.states);
             }
         }
+        let mut set = std::collections::HashSet::new();
+        if let Some((param, _)) = states.iter().find(|(param, _)| ranges.len() > 1 && !set.insert(param.id())) {
+            return Err(Error::State(format!(
+                "the tracked weight '{}' was set by several pieces of a batch; its layer must say that it couples_samples",
+                param.path()
+            )));
+        }
         if training {
             fold(&mut compiled.pieces[..ranges.len()]);
             compiled.step()?;
