@@ -27,6 +27,43 @@ use std::fmt;
 /// A layer with any number of inputs, outputs, weights and child layers.
 ///
 /// A layer with one input, one output and nothing to learn is easier to write as a [`SimpleLayer`].
+///
+/// ```
+/// use cornu::layer::{Backward, Build, Forward, Gradients, Param, Values};
+/// use cornu::prelude::*;
+///
+/// /// y = scale · x, with one scale to learn.
+/// #[derive(Default)]
+/// struct Scale {
+///     scale: Param,
+/// }
+///
+/// impl Layer for Scale {
+///     fn build(&mut self, _: &[Shape], cx: &mut Build) -> Result<()> {
+///         self.scale = cx.weight("scale", &[1], &"ones".into(), &None, &None)?;
+///         Ok(())
+///     }
+///     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+///         let (x, scale) = (inputs.one()?, self.scale.value().data()[0]);
+///         cx.save(x.clone());
+///         Ok(x.map(|v| v * scale).into())
+///     }
+///     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+///         let (x, g) = (cx.restore()?, gradients.one()?);
+///         if let Some(sum) = cx.gradient(&self.scale) {
+///             sum[0] += x.data().iter().zip(g.data()).map(|(x, g)| x * g).sum::<f32>();
+///         }
+///         let scale = self.scale.value().data()[0];
+///         Ok(g.map(|g| g * scale).into())
+///     }
+///     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
+///         visit(&self.scale);
+///     }
+/// }
+///
+/// cornu::testing::check_layer(Scale::default(), &[[4, 3]])?;
+/// # Ok::<(), cornu::Error>(())
+/// ```
 pub trait Layer: Any + Send + Sync {
     /// Keras' name of the class: `"Conv2D"`.
     fn class_name(&self) -> &str {
