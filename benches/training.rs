@@ -1,112 +1,150 @@
-//! Whole epochs of training and prediction: samples a second on one thread and on all, and their ratio.
+//! Whole epochs of training and prediction on real images, one thread against all.
 //!
-//! `cargo bench --bench training [-- NAME…]`. With `--json`, one line for each workload, all threads only,
-//! as `benches/peers/compare.py` reads it.
+//! `cargo bench --bench training [-- WORD…]` prints a table of the workloads whose names hold a word.
+//! With `--serve` it is cornu's side of `benches/peers/compare.py`, which compares it with others: these workloads,
+//! and single matrix products and convolutions.
+use cornu::kernels::conv;
+use cornu::kernels::gemm::{Mat, MatMut, gemm_parallel};
 use cornu::prelude::*;
-use cornu::runtime::threads;
-use ndarray::{Array1, Array4};
-use std::time::Instant;
+use cornu::runtime::{Workspace, threads};
+use ndarray::{Array1, Array4, s};
 
-/// Samples of made-up 28 x 28 images in an epoch; training time does not depend on what they show.
-const SAMPLES: usize = 12_800;
+#[path = "peers/serve.rs"]
+mod serve;
+use serve::{Data, Failure, SAMPLES, WARM, numbers, often, once};
 
-struct Workload {
-    name: &'static str,
-    batch_size: usize,
-    model: fn() -> cornu::Result<Sequential>,
-    predicts: bool,
-}
-
-fn lenet5() -> cornu::Result<Sequential> {
-    let mut model = Sequential::new().with_seed(1);
-    model
-        .add(Input::new([28, 28, 1]))
-        .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu"))
-        .add(MaxPooling2D::new(2))
-        .add(Conv2D::new(16, 5).activation("relu"))
-        .add(MaxPooling2D::new(2))
-        .add(Flatten::new())
-        .add(Dense::new(120).activation("relu"))
-        .add(Dense::new(84).activation("relu"))
-        .add(Dense::new(10).activation("softmax"));
-    model.compile(Sgd::new(0.01).momentum(0.9), "sparse_categorical_crossentropy", ["accuracy"])?;
-    Ok(model)
-}
-
-fn mlp() -> cornu::Result<Sequential> {
-    let mut model = Sequential::new().with_seed(1);
-    model
-        .add(Input::new([28, 28, 1]))
-        .add(Flatten::new())
-        .add(Dense::new(128).activation("relu"))
-        .add(Dense::new(10).activation("softmax"));
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])?;
-    Ok(model)
-}
-
-fn convnet() -> cornu::Result<Sequential> {
-    let mut model = Sequential::new().with_seed(1);
-    model
-        .add(Input::new([28, 28, 1]))
-        .add(Conv2D::new(32, 3).activation("relu"))
-        .add(MaxPooling2D::new(2))
-        .add(Conv2D::new(64, 3).activation("relu"))
-        .add(MaxPooling2D::new(2))
-        .add(Flatten::new())
-        .add(Dropout::new(0.5))
-        .add(Dense::new(10).activation("softmax"));
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])?;
-    Ok(model)
-}
-
-const WORKLOADS: &[Workload] = &[
-    Workload { name: "lenet5_b32_epoch", batch_size: 32, model: lenet5, predicts: false },
-    Workload { name: "lenet5_b128_epoch", batch_size: 128, model: lenet5, predicts: false },
-    Workload { name: "lenet5_b256_infer", batch_size: 256, model: lenet5, predicts: true },
-    Workload { name: "mlp_b32_epoch", batch_size: 32, model: mlp, predicts: false },
-    Workload { name: "mlp_b128_epoch", batch_size: 128, model: mlp, predicts: false },
-    Workload { name: "convnet_b128_epoch", batch_size: 128, model: convnet, predicts: false },
+const WORKLOADS: [&str; 9] = [
+    "train mlp 32",
+    "train mlp 128",
+    "train lenet5 32",
+    "train lenet5 128",
+    "train convnet 128",
+    "predict lenet5 1",
+    "predict lenet5 256",
+    "predict convnet 1",
+    "predict convnet 256",
 ];
 
-/// The median and the least time of a pass over the samples, in seconds, after one that does not count.
-fn measure(workload: &Workload, x: &Array4<f32>, y: &Array1<u8>, passes: usize) -> cornu::Result<(f64, f64)> {
-    let mut model = (workload.model)()?;
-    let mut seconds = Vec::new();
-    for pass in 0..=passes {
-        let start = Instant::now();
-        if workload.predicts {
-            model.predict(x, Predict::new().batch_size(workload.batch_size))?;
-        } else {
-            model.fit(x, y, Fit::new().batch_size(workload.batch_size).verbose(0))?;
-        }
-        if pass > 0 {
-            seconds.push(start.elapsed().as_secs_f64());
-        }
+/// A model with fresh weights.
+fn model(kind: &str) -> cornu::Result<Option<Sequential>> {
+    let mut model = Sequential::new().with_seed(1);
+    model.add(Input::new([28, 28, 1]));
+    match kind {
+        "mlp" => model.add(Flatten::new()).add(Dense::new(128).activation("relu")),
+        "lenet5" => model
+            .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu"))
+            .add(MaxPooling2D::new(2))
+            .add(Conv2D::new(16, 5).activation("relu"))
+            .add(MaxPooling2D::new(2))
+            .add(Flatten::new())
+            .add(Dense::new(120).activation("relu"))
+            .add(Dense::new(84).activation("relu")),
+        "convnet" => model
+            .add(Conv2D::new(32, 3).activation("relu"))
+            .add(MaxPooling2D::new(2))
+            .add(Conv2D::new(64, 3).activation("relu"))
+            .add(MaxPooling2D::new(2))
+            .add(Flatten::new())
+            .add(Dropout::new(0.5)),
+        _ => return Ok(None),
+    };
+    model.add(Dense::new(10).activation("softmax"));
+    if kind == "lenet5" {
+        model.compile(Sgd::new(0.01).momentum(0.9), "sparse_categorical_crossentropy", ["accuracy"])?;
+    } else {
+        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])?;
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok((seconds[seconds.len() / 2], seconds[0]))
+    Ok(Some(model))
 }
 
-fn main() -> cornu::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let json = arguments.iter().any(|a| a == "--json");
-    let names: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    let x =
-        Array4::from_shape_fn((SAMPLES, 28, 28, 1), |(n, i, j, _)| ((n * 31 + i * 7 + j * 13) % 256) as f32 / 255.0);
-    let y = Array1::from_shape_fn(SAMPLES, |n| (n % 10) as u8);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if !json {
-        println!("{:<20} {:>14} {:>14} {:>7}", "samples a second", "1 thread", format!("{cores} threads"), "ratio");
-    }
-    for workload in WORKLOADS.iter().filter(|w| names.is_empty() || names.iter().any(|n| w.name.contains(n.as_str()))) {
-        let rate = |seconds: f64| SAMPLES as f64 / seconds;
-        let (all, least) = threads::with_num_threads(cores, || measure(workload, &x, &y, 5))?;
-        if json {
-            println!("{{\"name\": \"{}\", \"median\": {:.1}, \"best\": {:.1}}}", workload.name, rate(all), rate(least));
-            continue;
+/// The seconds of an epoch with fresh weights, of a prediction of all images, or (batch 1) of one image.
+fn measure(request: &[&str], x: &Array4<f32>, y: &Array1<u8>) -> Result<Option<f64>, Failure> {
+    let [task, kind, batch] = request else { return Ok(None) };
+    let batch: usize = batch.parse()?;
+    let Some(mut model) = model(kind)? else { return Ok(None) };
+    Ok(Some(match *task {
+        "train" => {
+            let options = || Fit::new().batch_size(batch).verbose(0);
+            model.fit(&x.slice(s![..WARM, .., .., ..]), &y.slice(s![..WARM]), options())?;
+            once(|| model.fit(x, y, options()).map(drop))?
         }
-        let (one, _) = threads::with_num_threads(1, || measure(workload, &x, &y, 5))?;
-        println!("{:<20} {:>14.0} {:>14.0} {:>7.2}", workload.name, rate(one), rate(all), one / all);
+        "predict" if batch == 1 => {
+            let image = x.slice(s![..1, .., .., ..]);
+            often(|| model.predict_on_batch(&image).map(drop))?
+        }
+        "predict" => {
+            model.predict(&x.slice(s![..WARM, .., .., ..]), Predict::new().batch_size(batch))?;
+            once(|| model.predict(x, Predict::new().batch_size(batch)).map(drop))?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The seconds of a matrix product of these sizes: the same work as `gemm` of the other peers.
+fn product(sizes: &[usize]) -> Result<Option<f64>, Failure> {
+    let &[m, n, k] = sizes else { return Ok(None) };
+    let (a, b, mut c) = serve::matrices(m, n, k);
+    let call = || {
+        gemm_parallel(1.0, Mat::new(&a, m, k), Mat::new(&b, k, n), 0.0, MatMut::new(&mut c, m, n));
+        Ok(())
+    };
+    threads::enter(|| often(call)).map(Some)
+}
+
+/// The seconds of a convolution forward, or forward and backward to image, kernel and bias.
+fn convolution(sizes: &[usize], backward: bool) -> Result<Option<f64>, Failure> {
+    let &[n, height, width, inputs, outputs, size, stride, padding, groups] = sizes else { return Ok(None) };
+    let pad = if padding > 0 { Padding::Same } else { Padding::Valid };
+    let input = [n, height, width, inputs];
+    let conv = conv::Conv2d::new(input, [size; 2], outputs, [stride; 2], [1, 1], pad, groups)?;
+    let (x, kernel, dy) =
+        (serve::values(conv.input_len()), serve::values(conv.kernel_len()), serve::values(conv.output_len()));
+    let (mut y, bias, workspace) = (vec![0.0; dy.len()], vec![0.1; outputs], Workspace::new());
+    let (mut dx, mut dkernel, mut dbias) = (vec![0.0; x.len()], vec![0.0; kernel.len()], vec![0.0; outputs]);
+    let call = || {
+        conv.forward(&x, &kernel, Some(bias.as_slice()), &mut y, &workspace);
+        if backward {
+            conv.backward_data(&dy, &kernel, &mut dx, &workspace);
+            conv.backward_weights(&x, &dy, &mut dkernel, &workspace);
+            conv.backward_bias(&dy, &mut dbias);
+        }
+        Ok(())
+    };
+    threads::enter(|| often(call)).map(Some)
+}
+
+/// The median of five measurements.
+fn median(request: &[&str], x: &Array4<f32>, y: &Array1<u8>) -> Result<f64, Failure> {
+    let mut seconds = Vec::new();
+    for _ in 0..5 {
+        seconds.extend(measure(request, x, y)?);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let data = Data::read()?;
+    let x = Array4::from_shape_vec((SAMPLES, 28, 28, 1), data.x)?;
+    let y = Array1::from_vec(data.y);
+    if arguments.iter().any(|a| a == "--serve") {
+        let version = concat!("cornu ", env!("CARGO_PKG_VERSION"));
+        return serve::serve(version, Data::bytes(1), |request| match request {
+            ["gemm", sizes @ ..] => product(&numbers(sizes)?),
+            ["conv_forward", sizes @ ..] => convolution(&numbers(sizes)?, false),
+            ["conv_step", sizes @ ..] => convolution(&numbers(sizes)?, true),
+            _ => measure(request, &x, &y),
+        });
+    }
+    let cores = serve::threads();
+    println!("{:<20} {:>14} {:>14} {:>7}", "samples a second", "1 thread", format!("{cores} threads"), "ratio");
+    for name in WORKLOADS.iter().filter(|name| arguments.is_empty() || arguments.iter().any(|a| name.contains(a))) {
+        let request: Vec<&str> = name.split(' ').collect();
+        let samples = if request[2] == "1" { 1.0 } else { SAMPLES as f64 };
+        let one = threads::with_num_threads(1, || median(&request, &x, &y).map_err(|e| e.to_string()))?;
+        let all = threads::with_num_threads(cores, || median(&request, &x, &y).map_err(|e| e.to_string()))?;
+        println!("{name:<20} {:>14.0} {:>14.0} {:>7.2}", samples / one, samples / all, one / all);
     }
     Ok(())
 }

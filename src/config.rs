@@ -282,7 +282,11 @@ pub fn short_name<T: ?Sized>() -> &'static str {
 
 /// Keras' default name of an object: `"MeanSquaredError"` gives `"mean_squared_error"`, `"Conv2D"` `"conv2d"`.
 pub(crate) fn snake_case(class_name: &str) -> String {
-    let class_name = class_name.rsplit('>').next().unwrap_or(class_name);
+    let class_name = match class_name.rsplit('>').next().unwrap_or(class_name) {
+        // The one class of Keras that goes by another name in its own code.
+        "GroupQueryAttention" => "GroupedQueryAttention",
+        other => other,
+    };
     let letters: Vec<char> = class_name.chars().filter(|c| *c == '_' || c.is_alphanumeric()).collect();
     let mut name = String::with_capacity(letters.len() + 4);
     for (i, &letter) in letters.iter().enumerate() {
@@ -401,6 +405,7 @@ mod tests {
             ("LSTM", "lstm"),
             ("SimpleRNN", "simple_rnn"),
             ("RMSNormalization", "rms_normalization"),
+            ("GroupQueryAttention", "grouped_query_attention"),
             ("cornu>LocalResponseNormalization", "local_response_normalization"),
         ] {
             assert_eq!(super::snake_case(class), name);

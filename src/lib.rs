@@ -52,6 +52,8 @@
 //! | `progress` | yes | a moving progress bar in terminals |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
+//! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
+//! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
 //! | `full` | no | all that need no system library |
 
 pub mod activations;
@@ -85,16 +87,16 @@ pub use activations::Activation;
 pub use config::{Registry, Shared};
 pub use error::{Error, Result};
 pub use layer::{Layer, LayerExt, SimpleLayer};
-pub use model::{Model, Sequential};
+pub use model::{Model, Sequential, SymbolicTensor};
 pub use random::{Rng, set_random_seed};
 pub use shape::{Padding, Shape};
 pub use tensor::Tensor;
 
 /// All that a program usually needs: `use cornu::prelude::*;`.
 pub mod prelude {
-    pub use crate::layer::{Layer, LayerExt, LayerHandle, SimpleLayer};
+    pub use crate::layer::{CallExt, Layer, LayerExt, LayerHandle, SimpleLayer};
     pub use crate::layers::*;
-    pub use crate::model::{Model, Sequential};
+    pub use crate::model::{Model, Sequential, SymbolicTensor};
     pub use crate::optimizers::{
         Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Nadam, RMSprop, SGD, Sgd,
     };

@@ -124,7 +124,7 @@ impl From<&[usize]> for Shape {
 ///
 /// With stride `s` and a window that spans `k` cells: `Valid` gives `(n - k) / s + 1` positions,
 /// `Same` gives `ceil(n / s)` and pads with what is missing, the smaller half in front
-/// (TensorFlow's and Keras' rule).
+/// (TensorFlow's and Keras' rule). `Causal` gives `ceil(n / s)` too and pads in front alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Padding {
@@ -133,6 +133,8 @@ pub enum Padding {
     Valid,
     /// As many positions as the input has (divided by the stride).
     Same,
+    /// As `Same`, but no position sees what comes after it: for [`Conv1D`](crate::layers::Conv1D) alone.
+    Causal,
 }
 
 /// One axis of a sliding window: how many positions it takes and how much is padded in front.
@@ -180,6 +182,10 @@ impl Window {
                 let total = ((out - 1) * stride + span).saturating_sub(input);
                 Ok(Window { out, before: total / 2, after: total - total / 2 })
             }
+            Padding::Causal => {
+                ensure!(input > 0, Shape, "the input has size 0");
+                Ok(Window { out: input.div_ceil(stride), before: span - 1, after: 0 })
+            }
         }
     }
 }
@@ -196,6 +202,8 @@ mod tests {
         assert_eq!(w(6, 3, 2, 1, Padding::Same), Window { out: 3, before: 0, after: 1 });
         assert_eq!(w(7, 3, 2, 1, Padding::Same), Window { out: 4, before: 1, after: 1 });
         assert_eq!(w(7, 3, 1, 3, Padding::Valid), Window { out: 1, before: 0, after: 0 });
+        assert_eq!(w(7, 3, 2, 1, Padding::Causal), Window { out: 4, before: 2, after: 0 });
+        assert_eq!(w(7, 3, 1, 2, Padding::Causal), Window { out: 7, before: 4, after: 0 });
         assert!(Window::new(2, 3, 1, 1, Padding::Valid).unwrap_err().to_string().contains("larger than the input"));
         assert!(Window::new(2, 0, 1, 1, Padding::Same).is_err());
         assert!(Window::new(2, usize::MAX, 1, usize::MAX, Padding::Same).is_err());

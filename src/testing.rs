@@ -356,8 +356,8 @@ impl GradientCheck {
             Ok((y_pred, weights))
         };
         let function = Function {
-            forward: &|inputs, cx| graph.forward(inputs, cx),
-            backward: &|gradients, cx| graph.backward(gradients, cx),
+            forward: &|inputs, cx| graph.forward(inputs, cx).map(|(outputs, _)| outputs),
+            backward: &|gradients, cx| graph.backward(gradients.into_iter().map(Some).collect(), cx),
             score: &|outputs| {
                 let (y_pred, weights) = weighed(outputs)?;
                 Ok(Score::of(&loss.call(y, &y_pred)?, &weights))
@@ -684,13 +684,10 @@ impl Function<'_> {
         let outputs = (self.forward)(
             inputs.iter().cloned().collect(),
             &mut Forward {
-                pass: &pass,
-                saved,
-                effects: &mut effects,
                 stream: 1,
                 trainable: self.trainable,
-                recording,
                 inputs_need_gradient,
+                ..Forward::of_model(&pass, saved, &mut effects, recording)
             },
         )?;
         Ok((outputs, effects.loss))

@@ -2,6 +2,7 @@
 //! arguments, and proof that faults are found.
 
 use cornu::layer::{Backward, Build, Forward, Gradients, Param, Values};
+use cornu::layers::Encoding;
 use cornu::losses::*;
 use cornu::prelude::*;
 use cornu::regularizers::{OrthogonalMode, OrthogonalRegularizer, Regularizer};
@@ -52,6 +53,21 @@ fn dense() -> Vec<Case> {
     cases.push(case(Dense::new(3).kernel_regularizer(L1L2::new(0.1, 0.2)).bias_regularizer("l2"), &[4, 5]));
     cases.push(case(Dense::new(3).activation("tanh").activity_regularizer(L1::new(0.3)), &[4, 5]));
     cases.push(case(Dense::new(3).trainable(false), &[4, 5]));
+    for (equation, output, bias, input) in [
+        ("ab,bc->ac", &[Some(3)][..], Some("c"), &[4, 5][..]),
+        ("abc,cd->abd", &[None, Some(3)], Some("d"), &[2, 3, 4]),
+        ("abc,dc->abd", &[None, Some(3)], Some("bd"), &[2, 3, 4]),
+        ("abc,cde->abde", &[None, Some(2), Some(3)], Some("de"), &[2, 3, 4]),
+        ("abcd,cde->abe", &[None, Some(5)], None, &[2, 3, 2, 2]),
+        ("abc,cd->adb", &[Some(5), Some(3)], Some("db"), &[2, 3, 4]),
+        ("abc,bcd->abd", &[Some(3), Some(2)], Some("bd"), &[2, 3, 4]),
+        ("abc,cd->ad", &[Some(2)], Some("d"), &[2, 3, 4]),
+        ("...x,xy->...y", &[Some(3)], Some("y"), &[2, 2, 2, 4]),
+        ("ab...,bc->ac...", &[Some(3)], Some("c"), &[2, 2, 4, 3]),
+    ] {
+        let layer = EinsumDense::new(equation, output).activation("tanh");
+        cases.push(case(bias.map_or(layer.clone(), |axes| layer.bias_axes(axes)), input));
+    }
     cases
 }
 
@@ -62,6 +78,9 @@ fn activation_layers() -> Vec<Case> {
         case(ReLU::new(), &[4, 9]),
         case(ReLU::new().max_value(1.0).negative_slope(0.2).threshold(0.3), &[4, 9]),
         case(LeakyReLU::new(), &[4, 9]),
+        case(PReLU::new().alpha_initializer("random_normal"), &[4, 9]),
+        case(PReLU::new().alpha_initializer("random_normal").shared_axes([1, 2]), &[3, 2, 3, 4]),
+        case(PReLU::new().alpha_initializer("random_normal").shared_axes([2]), &[3, 2, 3, 4]),
         case(ELU::new().alpha(0.7), &[4, 9]),
         case(Softmax::new(), &[3, 5]),
         case(Softmax::new().axis(1), &[2, 3, 4]),
@@ -86,6 +105,23 @@ fn reshaping() -> Vec<Case> {
         case(ZeroPadding2D::new(((1, 0), (2, 3))), &[2, 3, 4, 2]),
         case(Cropping2D::new((1, 2)), &[2, 5, 6, 2]),
         case(Cropping2D::new(((2, 0), (0, 1))), &[2, 5, 6, 3]),
+        case(ZeroPadding1D::new((1, 2)), &[2, 3, 4]),
+        case(ZeroPadding3D::new([[1, 0], [0, 2], [1, 1]]), &[2, 3, 2, 2, 2]),
+        case(ZeroPadding2D::new((1, 2)).data_format(DataFormat::ChannelsFirst), &[2, 3, 4, 2]),
+        case(Cropping1D::new((1, 2)), &[2, 5, 4]),
+        case(Cropping3D::new([[1, 0], [0, 2], [1, 1]]), &[2, 3, 4, 4, 2]),
+        case(Cropping2D::new(1).data_format(DataFormat::ChannelsFirst), &[2, 3, 4, 5]),
+        case(Flatten::new().data_format(DataFormat::ChannelsFirst), &[2, 3, 4, 2]),
+        case(UpSampling1D::new(3), &[2, 3, 4]),
+        case(UpSampling2D::new((2, 3)), &[2, 3, 2, 2]),
+        case(UpSampling2D::new((2, 1)).interpolation(Interpolation::Bilinear), &[2, 3, 2, 2]),
+        case(UpSampling2D::new((2, 3)).interpolation(Interpolation::Bicubic), &[2, 3, 4, 2]),
+        case(UpSampling2D::new((2, 3)).interpolation(Interpolation::Lanczos3), &[2, 3, 4, 2]),
+        case(
+            UpSampling2D::new(2).interpolation(Interpolation::Lanczos5).data_format(DataFormat::ChannelsFirst),
+            &[2, 3, 4, 2],
+        ),
+        case(UpSampling3D::new((2, 1, 3)), &[2, 3, 2, 2, 2]),
     ]
 }
 
@@ -111,6 +147,77 @@ fn convolution() -> Vec<Case> {
     cases.push(case(Conv2D::new(5, [4, 6]), &[3, 4, 6, 2]));
     cases.push(case(Conv2D::new(6, 3).groups(3).strides([2, 1]).padding(Padding::Same), &[2, 6, 5, 3]));
     cases.push(case(Conv2D::new(2, 3).kernel_regularizer("l2").activity_regularizer("l2"), &[2, 5, 5, 2]));
+    cases
+}
+
+/// Convolutions over one and three axes, transposed, depthwise and separable ones.
+fn more_convolutions() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for padding in [Padding::Valid, Padding::Same] {
+        for (stride, dilation) in [(1, 1), (2, 1), (3, 1), (1, 2)] {
+            for groups in [1, 2] {
+                let layer = Conv1D::new(4, 3).strides(stride).dilation_rate(dilation).padding(padding).groups(groups);
+                cases.push(case(layer.activation("relu"), &[2, 9, 6]));
+                let layer = Conv3D::new(4, [2, 3, 2]).strides(stride).dilation_rate(dilation).padding(padding);
+                cases.push(case(layer.groups(groups).activation("tanh"), &[2, 4, 5, 6, 4]));
+            }
+            let layer = Conv1DTranspose::new(3, 3).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.activation("relu"), &[2, 5, 4]));
+            let layer = Conv2DTranspose::new(3, [2, 4]).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.use_bias(false), &[2, 3, 4, 2]));
+            let layer = Conv3DTranspose::new(2, 2).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer, &[2, 3, 2, 3, 3]));
+            let layer = DepthwiseConv1D::new(2).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.depth_multiplier(3).activation("relu"), &[2, 8, 3]));
+            let layer = DepthwiseConv2D::new([3, 2]).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.depth_multiplier(2).activation("gelu"), &[2, 7, 6, 3]));
+            let layer = SeparableConv1D::new(4, 2).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.depth_multiplier(2), &[2, 8, 3]));
+            let layer = SeparableConv2D::new(4, [3, 2]).strides(stride).dilation_rate(dilation).padding(padding);
+            cases.push(case(layer.activation("relu").use_bias(false), &[2, 7, 6, 3]));
+        }
+    }
+    cases.push(case(Conv1D::new(4, 3).padding(Padding::Causal).dilation_rate(2), &[2, 9, 3]));
+    cases.push(case(Conv2DTranspose::new(3, 3).strides(2).output_padding([1, 0]), &[2, 3, 4, 2]));
+    let first = DataFormat::ChannelsFirst;
+    cases.push(case(Conv2D::new(4, 3).data_format(first).activation("softmax"), &[2, 3, 5, 6]));
+    cases.push(case(Conv1DTranspose::new(4, 3).data_format(first).activation("tanh"), &[2, 3, 5]));
+    cases.push(case(DepthwiseConv2D::new(3).data_format(first), &[2, 3, 5, 6]));
+    cases.push(case(SeparableConv2D::new(2, 3).data_format(first).activation("relu"), &[2, 3, 5, 6]));
+    cases.push(case(SeparableConv1D::new(2, 3).pointwise_regularizer("l2").depthwise_regularizer("l1"), &[2, 5, 3]));
+    cases
+}
+
+fn more_pooling() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (size, stride) in [(1, 1), (2, 2), (3, 1), (2, 3)] {
+        for padding in [Padding::Valid, Padding::Same] {
+            cases.push(case(MaxPooling1D::new(size).strides(stride).padding(padding), &[2, 7, 3]));
+            cases.push(case(AveragePooling1D::new(size).strides(stride).padding(padding), &[2, 7, 3]));
+            cases.push(case(MaxPooling3D::new(size).strides(stride).padding(padding), &[2, 5, 4, 6, 2]));
+            cases.push(case(AveragePooling3D::new(size).strides(stride).padding(padding), &[2, 5, 4, 6, 2]));
+        }
+    }
+    for size in [1, 2, 3, 5] {
+        cases.push(case(AdaptiveAveragePooling1D::new(size), &[2, 4, 3]));
+        cases.push(case(AdaptiveMaxPooling1D::new(size), &[2, 7, 3]));
+        cases.push(case(AdaptiveAveragePooling2D::new([size, 2]), &[2, 7, 5, 3]));
+        cases.push(case(AdaptiveMaxPooling2D::new([2, size]), &[2, 3, 8, 3]));
+    }
+    cases.push(case(AdaptiveAveragePooling3D::new([2, 3, 1]), &[2, 3, 4, 5, 2]));
+    cases.push(case(AdaptiveMaxPooling3D::new([2, 3, 1]), &[2, 3, 4, 5, 2]));
+    let first = DataFormat::ChannelsFirst;
+    cases.push(case(MaxPooling2D::new(2).data_format(first), &[2, 3, 5, 6]));
+    cases.push(case(AveragePooling1D::new(2).data_format(first), &[2, 3, 5]));
+    cases.push(case(AdaptiveMaxPooling2D::new(2).data_format(first), &[2, 3, 5, 6]));
+    for keepdims in [false, true] {
+        cases.push(case(GlobalMaxPooling1D::new().keepdims(keepdims), &[3, 6, 2]));
+        cases.push(case(GlobalAveragePooling1D::new().keepdims(keepdims), &[3, 6, 2]));
+        cases.push(case(GlobalMaxPooling3D::new().keepdims(keepdims), &[3, 2, 3, 4, 2]));
+        cases.push(case(GlobalAveragePooling3D::new().keepdims(keepdims), &[3, 2, 3, 4, 2]));
+        cases.push(case(GlobalMaxPooling2D::new().keepdims(keepdims).data_format(first), &[3, 2, 3, 4]));
+        cases.push(case(GlobalAveragePooling1D::new().keepdims(keepdims).data_format(first), &[3, 2, 6]));
+    }
     cases
 }
 
@@ -148,6 +255,28 @@ fn normalization() -> Vec<Case> {
     cases.push(case(batch_norm().axis(1), &[4, 3, 5]));
     cases.push(case(batch_norm().axis(2), &[2, 3, 4, 5]));
     cases.push(case(batch_norm(), &[2, 3, 70]));
+    for (center, scale) in [(true, true), (false, true), (true, false), (false, false)] {
+        cases.push(case(LayerNormalization::new().center(center).scale(scale), &[3, 2, 7]));
+        cases.push(case(LayerNormalization::new().axis([1, -1]).center(center).scale(scale), &[3, 4, 2, 35]));
+        cases.push(case(LayerNormalization::new().axis(1).center(center).scale(scale), &[3, 4, 5]));
+    }
+    cases.push(case(LayerNormalization::new().rms_scaling(true), &[3, 2, 7]));
+    cases.push(case(LayerNormalization::new().trainable(false), &[3, 40]));
+    cases.push(case(LayerNormalization::new().gamma_regularizer("l2"), &[3, 7]));
+    for groups in [1, 2, 3, -1] {
+        cases.push(case(GroupNormalization::new(groups).center(groups != 2), &[3, 4, 2, 6]));
+        cases.push(case(GroupNormalization::new(groups).axis(1).scale(groups != 3), &[2, 6, 3]));
+    }
+    cases.push(case(GroupNormalization::new(2), &[3, 4]));
+    let given = Normalization::new().mean_and_variance([0.5, -1.0, 2.0], [0.3, 4.0, 1.0]);
+    cases.push(case(given.clone(), &[2, 5, 3]));
+    cases.push(case(given.axis([1]).invert(true), &[2, 3, 4]));
+    cases.push(case(Normalization::new().axis([]).mean_and_variance(0.5, 0.2), &[2, 3]));
+    cases.push(case(Normalization::new().axis([1, -1]), &[2, 3, 2, 2]));
+    cases.push(case(RMSNormalization::new(), &[3, 2, 39]));
+    cases.push(case(RMSNormalization::new().axis([1, 2]).epsilon(0.1), &[2, 3, 4, 2]));
+    cases.push(case(UnitNormalization::new(), &[3, 2, 5]));
+    cases.push(case(UnitNormalization::new().axis([1, 2]), &[2, 3, 4, 2]));
     cases.push(case(LocalResponseNormalization::new(), &[2, 3, 2, 7]));
     for size in [1, 3, 5, 9] {
         let layer = LocalResponseNormalization::new().size(size).k(1.0).alpha(0.5).beta(0.6);
@@ -156,13 +285,60 @@ fn normalization() -> Vec<Case> {
     cases
 }
 
+fn several(layer: impl Into<LayerHandle>, inputs: &[&[usize]]) -> Case {
+    (layer.into(), inputs.iter().map(|shape| shape.to_vec()).collect())
+}
+
+fn merging() -> Vec<Case> {
+    vec![
+        several(Add::new(), &[&[2, 3, 4], &[2, 3, 4], &[2, 1, 4]]),
+        several(Add::new(), &[&[2, 3, 4], &[2, 4]]),
+        several(Subtract::new(), &[&[2, 3, 4], &[2, 3, 1]]),
+        several(Multiply::new(), &[&[2, 3, 3, 4], &[2, 1, 1, 4]]),
+        several(Average::new(), &[&[2, 3], &[2, 3], &[2, 3]]),
+        several(Maximum::new(), &[&[2, 3], &[2, 3]]),
+        several(Minimum::new(), &[&[2, 3], &[2, 3]]),
+        several(Dot::new([1, 2]), &[&[2, 3, 4], &[2, 5, 3]]),
+        several(Dot::new(-1).normalize(true), &[&[3, 4], &[3, 4]]),
+        several(Attention::new().use_scale(true), &[&[2, 3, 4], &[2, 5, 4]]),
+        several(AdditiveAttention::new(), &[&[2, 3, 4], &[2, 5, 4], &[2, 5, 4]]),
+        several(MultiHeadAttention::new(2, 3), &[&[2, 3, 4], &[2, 5, 6]]),
+        several(MultiHeadAttention::new(2, 3).value_dim(2).dropout(0.3).use_gate(true), &[&[2, 3, 4], &[2, 3, 4]]),
+        several(GroupQueryAttention::new(3, 4, 2), &[&[2, 3, 4], &[2, 5, 4]]),
+        several(Concatenate::new(), &[&[2, 3, 4], &[2, 3, 1]]),
+        several(Concatenate::new().axis(1), &[&[2, 3, 4], &[2, 1, 4], &[2, 2, 4]]),
+    ]
+}
+
+/// A step of training changes the kernel before it computes, through which no gradient flows.
+fn spectral() -> Vec<Case> {
+    vec![
+        case(SpectralNormalization::new(Dense::new(3).activation("tanh")), &[4, 5]),
+        case(SpectralNormalization::new(Conv2D::new(3, 2)).power_iterations(3), &[2, 4, 4, 2]),
+    ]
+}
+
+/// Layers whose output does not change with small changes of the input.
+fn categories() -> Vec<Case> {
+    vec![
+        case(CategoryEncoding::new(2), &[3, 4]),
+        case(Discretization::new([-0.5, 0.5]).output_mode(Encoding::OneHot), &[3, 4]),
+    ]
+}
+
 fn noise() -> Vec<Case> {
     vec![
         case(Dropout::new(0.4), &[4, 37]),
         case(Dropout::new(0.0), &[2, 3]),
         case(Dropout::new(0.5).noise_shape([None, Some(1), None]), &[3, 5, 4]),
         case(Dropout::new(0.5).noise_shape([Some(1), None, Some(1)]), &[3, 5, 4]),
+        case(SpatialDropout1D::new(0.5), &[3, 4, 6]),
         case(SpatialDropout2D::new(0.5), &[3, 4, 5, 6]),
+        case(SpatialDropout2D::new(0.5).data_format(DataFormat::ChannelsFirst), &[3, 6, 4, 5]),
+        case(SpatialDropout3D::new(0.5), &[3, 2, 4, 5, 6]),
+        case(AlphaDropout::new(0.4), &[4, 37]),
+        case(AlphaDropout::new(0.0), &[2, 3]),
+        case(AlphaDropout::new(0.5).noise_shape([None, Some(1), None]), &[3, 5, 4]),
         case(GaussianDropout::new(0.3), &[3, 8]),
         case(GaussianNoise::new(0.3), &[3, 8]),
     ]
@@ -194,9 +370,30 @@ fn poolings() {
 }
 
 #[test]
+fn convolutions_and_pooling_over_other_axes() {
+    check(more_convolutions());
+    check(more_pooling());
+}
+
+#[test]
 fn normalizations() {
     check(normalization());
     check_with(&GradientCheck::new().training(false), normalization());
+}
+
+#[test]
+fn merges() {
+    check(merging());
+}
+
+#[test]
+fn spectral_normalization() {
+    check_with(&GradientCheck::new().training(false), spectral());
+}
+
+#[test]
+fn encodings() {
+    check(categories());
 }
 
 #[test]
@@ -205,10 +402,149 @@ fn dropout_and_noise() {
     check_with(&GradientCheck::new().training(false), noise());
 }
 
+fn recurrent() -> Vec<Case> {
+    let x = [3, 4, 5];
+    let mut cases = vec![case(Masking::new(0.0), &x)];
+    for sequences in [true, false] {
+        for backwards in [true, false] {
+            let mut add = |layer: LayerHandle| cases.push((layer, vec![x.to_vec()]));
+            add(SimpleRNN::new(3).return_sequences(sequences).go_backwards(backwards).into());
+            add(LSTM::new(3).return_sequences(sequences).go_backwards(backwards).into());
+            for after in [true, false] {
+                add(GRU::new(3).return_sequences(sequences).go_backwards(backwards).reset_after(after).into());
+            }
+        }
+    }
+    // Activations that need their inputs or rows, dropped inputs and states, no bias, states given out.
+    cases.push(case(SimpleRNN::new(4).activation("silu").dropout(0.3).recurrent_dropout(0.4).return_state(true), &x));
+    for activation in ["softmax", "gelu"] {
+        for dropout in [(0.0, 0.0), (0.3, 0.0), (0.0, 0.4), (0.3, 0.4)] {
+            let lstm = LSTM::new(4).activation(activation).recurrent_activation("tanh").return_state(true);
+            cases.push(case(lstm.dropout(dropout.0).recurrent_dropout(dropout.1).use_bias(false), &x));
+            for after in [true, false] {
+                let gru = GRU::new(4).activation("tanh").recurrent_activation(activation).reset_after(after);
+                let gru = gru.dropout(dropout.0).recurrent_dropout(dropout.1).return_state(true);
+                cases.push(case(gru.use_bias(activation == "gelu"), &x));
+            }
+        }
+    }
+    // Initial states, cells on top of each other.
+    let lstm = LSTM::new(2).return_state(true).return_sequences(true).kernel_regularizer("l2");
+    cases.push((lstm.into(), vec![vec![2, 3, 4], vec![2, 2], vec![2, 2]]));
+    cases.push((GRU::new(3).into(), vec![vec![2, 3, 4], vec![2, 3]]));
+    cases.push(case(RNN::new(LSTMCell::new(3)), &x));
+    let cells = || {
+        let lower = LSTMCell::new(3).dropout(0.3).recurrent_dropout(0.2);
+        StackedRNNCells::new().add(lower).add(GRUCell::new(2)).add(SimpleRNNCell::new(4))
+    };
+    cases.push(case(RNN::new(cells()).return_sequences(true).return_state(true), &x));
+    cases.push(case(RNN::new(cells()).go_backwards(true), &x));
+
+    cases.push(case(ConvLSTM2D::new(2, [2, 3]).padding(Padding::Same).return_sequences(true), &[2, 3, 3, 4, 2]));
+    let strided = ConvLSTM2D::new(2, 2).strides(2).go_backwards(true).return_state(true).use_bias(false);
+    cases.push(case(strided.activation("silu"), &[2, 2, 4, 5, 2]));
+    cases.push(case(ConvLSTM2D::new(2, 2).dropout(0.3).recurrent_dropout(0.3), &[2, 2, 4, 4, 2]));
+    cases.push(case(ConvLSTM1D::new(2, 2).dilation_rate(2).return_sequences(true), &[2, 3, 5, 2]));
+
+    for merge in [Some(Merge::Concat), Some(Merge::Sum), Some(Merge::Mul), Some(Merge::Ave), None] {
+        for sequences in [true, false] {
+            let lstm = LSTM::new(3).return_sequences(sequences).return_state(!sequences);
+            cases.push(case(Bidirectional::new(lstm).merge_mode(merge), &x));
+            let states = vec![vec![2, 3, 4], vec![2, 3], vec![2, 3]];
+            cases.push((Bidirectional::new(GRU::new(3).return_sequences(sequences)).merge_mode(merge).into(), states));
+        }
+    }
+    let other = SimpleRNN::new(4).go_backwards(true);
+    cases.push(case(Bidirectional::new(LSTM::new(2)).backward_layer(other), &x));
+    cases.push(case(TimeDistributed::new(Dense::new(3).activation("tanh")), &x));
+    cases.push(case(TimeDistributed::new(Dense::new(3).activity_regularizer(L1::new(0.3))), &x));
+    cases.push(case(TimeDistributed::new(Conv2D::new(2, 2)), &[2, 3, 4, 4, 2]));
+    cases.push(case(TimeDistributed::new(LSTM::new(2)), &[2, 3, 4, 2]));
+    cases.push(case(TimeDistributed::new(Dropout::new(0.5)), &x));
+    cases
+}
+
+#[test]
+fn recurrence() {
+    check(recurrent());
+}
+
+/// A layer that is given a mask.
+struct Masked<L>(L, Tensor);
+
+impl<L: Layer> Layer for Masked<L> {
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        self.0.output_shapes(inputs)
+    }
+    fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
+        self.0.build(inputs, cx)
+    }
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+        let masks = inputs.iter().enumerate().map(|(i, _)| (i == 0).then(|| self.1.clone())).collect::<Vec<_>>();
+        cx.child_masked(0, &self.0, inputs, masks).map(|(outputs, _)| outputs)
+    }
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+        let wanted: Vec<bool> = (0..3).map(|i| cx.wants(i)).collect();
+        cx.child(&self.0, gradients, &wanted)
+    }
+    fn visit(&self, visit: &mut dyn FnMut(&Param)) {
+        self.0.visit(visit);
+    }
+}
+
+#[test]
+fn masked_steps() {
+    // Steps left out at the start, in the middle and at the end, and all of them.
+    let mask = Tensor::new([4, 3], vec![0., 1., 1., 1., 0., 1., 1., 1., 0., 0., 0., 0.]).unwrap();
+    let x = [4, 3, 2];
+    let mut cases = Vec::new();
+    for sequences in [true, false] {
+        for backwards in [true, false] {
+            let lstm = LSTM::new(3).return_sequences(sequences).go_backwards(backwards).return_state(true);
+            cases.push((Masked(lstm, mask.clone()).into(), vec![x.to_vec(), vec![4, 3], vec![4, 3]]));
+            let gru = GRU::new(3).return_sequences(sequences).go_backwards(backwards).reset_after(backwards);
+            cases.push((Masked(gru, mask.clone()).into(), vec![x.to_vec(), vec![4, 3]]));
+            let plain = SimpleRNN::new(3).return_sequences(sequences).go_backwards(backwards);
+            cases.push(case(Masked(plain, mask.clone()), &x));
+            let cells = StackedRNNCells::new().add(GRUCell::new(3)).add(LSTMCell::new(2));
+            let rnn = RNN::new(cells).return_sequences(sequences).zero_output_for_mask(backwards);
+            cases.push(case(Masked(rnn, mask.clone()), &x));
+            let both = Bidirectional::new(GRU::new(2).return_sequences(sequences).go_backwards(backwards));
+            let other = LSTM::new(3).return_sequences(sequences).go_backwards(!backwards);
+            cases.push(case(Masked(both.backward_layer(other), mask.clone()), &x));
+        }
+    }
+    check(cases);
+}
+
+#[test]
+fn embeddings() {
+    let numbers = Tensor::new([3, 4], vec![0.0, 2.0, 2.0, 1.0, 5.0, 0.0, 3.0, 3.0, 3.0, 1.0, 5.0, 2.0]).unwrap();
+    let embedding = || Embedding::new(6, 3).embeddings_regularizer("l2");
+    for layer in [embedding(), embedding().mask_zero(true)] {
+        GradientCheck::new().inputs(false).layer_at(layer, std::slice::from_ref(&numbers)).unwrap();
+    }
+}
+
 #[test]
 fn every_built_in_layer_has_a_case() {
-    let families = [dense(), activation_layers(), reshaping(), convolution(), pooling(), normalization(), noise()];
-    let covered: BTreeSet<String> = families.into_iter().flatten().map(|(layer, _)| class_of(&layer)).collect();
+    let families = [
+        dense(),
+        activation_layers(),
+        reshaping(),
+        convolution(),
+        pooling(),
+        more_convolutions(),
+        more_pooling(),
+        normalization(),
+        merging(),
+        noise(),
+        recurrent(),
+        spectral(),
+        categories(),
+    ];
+    let mut covered: BTreeSet<String> = families.into_iter().flatten().map(|(layer, _)| class_of(&layer)).collect();
+    covered.insert("Embedding".to_owned()); // in a test of its own
     let all: BTreeSet<String> = testing::built_in_layers().into_iter().map(str::to_owned).collect();
     assert_eq!(covered, all, "each layer of the crate needs a case in one of the lists of this file");
 }

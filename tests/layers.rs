@@ -425,6 +425,37 @@ fn configurations_are_those_of_keras() {
         ("RepeatVector", json!({"n": 3})),
         ("Flatten", json!({"data_format": "channels_last"})),
         ("Identity", json!({})),
+        ("Add", json!({})),
+        ("Subtract", json!({})),
+        ("Multiply", json!({})),
+        ("Average", json!({})),
+        ("Maximum", json!({})),
+        ("Minimum", json!({})),
+        ("Concatenate", json!({"axis": 1})),
+        ("Dot", json!({"axes": 1, "normalize": false})),
+        ("Dot", json!({"axes": [1, 2], "normalize": true})),
+        ("Attention", json!({"use_scale": true, "score_mode": "concat", "dropout": 0.1, "seed": 3})),
+        ("AdditiveAttention", json!({"use_scale": true, "dropout": 0.0, "seed": null})),
+        (
+            "MultiHeadAttention",
+            json!({
+                "num_heads": 2, "key_dim": 3, "value_dim": 2, "dropout": 0.1, "use_bias": true, "use_gate": false,
+                "output_shape": [5], "attention_axes": [1], "sliding_window": null,
+                "kernel_initializer": initializer("Zeros"), "bias_initializer": initializer("Zeros"),
+                "kernel_regularizer": null, "bias_regularizer": null,
+                "kernel_constraint": null, "bias_constraint": null, "seed": null
+            }),
+        ),
+        (
+            "GroupQueryAttention",
+            json!({
+                "head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2, "use_bias": true, "use_gate": true,
+                "sliding_window": 3, "dropout": 0.0,
+                "kernel_initializer": initializer("Zeros"), "bias_initializer": initializer("Zeros"),
+                "kernel_regularizer": null, "bias_regularizer": null,
+                "kernel_constraint": null, "bias_constraint": null, "seed": null
+            }),
+        ),
         ("Dropout", json!({"rate": 0.5, "seed": 3, "noise_shape": [null, 1, 3]})),
         ("SpatialDropout2D", json!({"rate": 0.1, "seed": null, "data_format": "channels_last"})),
         ("GaussianNoise", json!({"stddev": 0.1, "seed": null})),
@@ -496,8 +527,10 @@ fn configurations_of_older_keras_and_short_forms() {
     let layer = read("BatchNormalization", json!({"axis": [3], "renorm": false})).unwrap();
     assert_eq!(layer.config().unwrap()["axis"], 3);
     for class in ["Conv2D", "MaxPooling2D", "GlobalAveragePooling2D", "ZeroPadding2D", "Flatten", "SpatialDropout2D"] {
-        let error = read(class, json!({"data_format": "channels_first"})).unwrap_err().to_string();
-        assert!(error.contains("data_format is 'channels_first'; only 'channels_last'"), "{class}: {error}");
+        let error = read(class, json!({"data_format": "channels_middle"})).unwrap_err().to_string();
+        assert!(error.contains("data_format is 'channels_middle'; it must be"), "{class}: {error}");
+        let first = read(class, json!({"data_format": "channels_first"})).unwrap();
+        assert_eq!(first.config().unwrap()["data_format"], "channels_first");
     }
     assert!(read("MaxPool2", json!({})).unwrap_err().to_string().contains("'MaxPool2D'"));
 }
@@ -584,6 +617,28 @@ fn mistakes_name_the_layer_and_what_to_do() {
         (Softmax::new().axis(5).into(), &[3], "axis 5 does not exist"),
         (Softmax::new().axes([]).into(), &[3], "it cannot be empty"),
         (ActivityRegularization::new(-1.0, 0.0).into(), &[3], "l1 is -1"),
+        (LSTM::new(0).into(), &[3, 2], "units is 0"),
+        (LSTM::new(2).into(), &[3], "expected an input (batch, time, features), got (None, 3)"),
+        (GRU::new(2).into(), &[3, 4, 2], "expected an input (batch, time, features)"),
+        (GRU::new(2).dropout(1.0).into(), &[3, 2], "dropout is 1"),
+        (LSTM::new(2).recurrent_activation("sigmod").into(), &[3, 2], "unknown activation 'sigmod'"),
+        (RNN::new("LSTMCel").into(), &[3, 2], "unknown cell 'LSTMCel'"),
+        (RNN::new(StackedRNNCells::new()).into(), &[3, 2], "there are no cells"),
+        (ConvLSTM2D::new(2, 0).into(), &[3, 4, 4, 1], "kernel_size is [0, 0]"),
+        (ConvLSTM2D::new(2, 2).into(), &[3, 4, 1], "expected an input (batch, time, height, width, channels)"),
+        (ConvLSTM2D::new(2, 2).strides(2).dilation_rate(2).into(), &[3, 4, 4, 1], "cannot both be above 1"),
+        (Bidirectional::new(Dense::new(2)).into(), &[3, 2], "Dense is not a recurrent layer"),
+        (Bidirectional::new(LSTM::new(2).go_backwards(true)).into(), &[3, 2], "must differ in go_backwards"),
+        (
+            Bidirectional::new(LSTM::new(2))
+                .backward_layer(LSTM::new(3).go_backwards(true))
+                .merge_mode(Merge::Sum)
+                .into(),
+            &[3, 2],
+            "cannot be merged",
+        ),
+        (TimeDistributed::new(Dense::new(2)).into(), &[3], "at least 3 dimensions, (batch, time, …)"),
+        (Embedding::new(0, 2).into(), &[3], "input_dim is 0"),
     ];
     for (layer, sample, told) in cases {
         let class = layer.class_name();
@@ -623,4 +678,14 @@ fn shapes_that_are_not_known_before() {
     let mut model = Sequential::new();
     model.add(Input::of(Shape::new([None, None, None, None]))).add(BatchNormalization::new());
     assert!(model.build().unwrap_err().to_string().contains("must be known"));
+}
+
+#[test]
+fn numbers_without_a_vector() {
+    let mut model = model_of(Embedding::new(4, 2), &[3]);
+    model.build().unwrap();
+    for bad in [4.0, -1.0, f32::NAN] {
+        let error = model.predict(&array![[0.0, bad, 1.0]], Predict::default()).unwrap_err().to_string();
+        assert!(error.contains("numbers must be from 0 to 3"), "{error}");
+    }
 }

@@ -455,11 +455,12 @@ impl Layer for Counter {
 
 #[test]
 fn state_that_pieces_of_a_batch_would_overwrite_is_an_error() {
-    let (x, y) = xor(64);
+    let (x, y) = xor(512);
     let mut model = Sequential::new();
-    model.add(Input::new([2])).add(Counter::default()).add(Dense::new(1));
+    // Wide, so that a large batch is worth cutting.
+    model.add(Input::new([2])).add(Counter::default()).add(Dense::new(2000)).add(Dense::new(1));
     model.compile("sgd", "mse", ()).unwrap();
     model.fit(&x, &y, Fit::new().batch_size(16).verbose(0)).unwrap();
-    assert_eq!(model.layer("counter").unwrap().weights()[0].value().data(), [64.0]);
-    says(model.fit(&x, &y, Fit::new().batch_size(64).verbose(0)), &["counter/seen", "couples_samples"]);
+    assert_eq!(model.layer("counter").unwrap().weights()[0].value().data(), [512.0]);
+    says(model.fit(&x, &y, Fit::new().batch_size(512).verbose(0)), &["counter/seen", "couples_samples"]);
 }

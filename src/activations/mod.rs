@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 mod golden;
-mod math;
+pub(crate) mod math;
 mod names;
 mod rows;
 #[cfg(test)]
@@ -13,6 +13,8 @@ mod tests;
 
 use crate::config::check_non_negative;
 use crate::error::{Error, Result, ensure};
+use crate::kernels::vectorised;
+use crate::runtime::threads;
 use crate::tensor::Tensor;
 use math::{exp, exp_m1, normal, sigmoid, softplus, tanh, tanh_softplus};
 
@@ -231,7 +233,7 @@ impl Activation {
         self.check()?;
         let last = x.last();
         if *self != A::Linear {
-            self.apply_slice(x.data_mut(), last);
+            threads::for_each_chunk(x.data_mut(), chunk(last), |_, x| self.apply_slice(x, last));
         }
         Ok(())
     }
@@ -243,11 +245,11 @@ impl Activation {
         match *self {
             A::Linear | A::Unknown(_) => {}
             // This order of the comparison makes one `max` instruction that passes NaN on.
-            A::Relu => map(x, |x| if x < 0.0 { 0.0 } else { x }),
+            A::Relu => map(x, move |x| if x < 0.0 { 0.0 } else { x }),
             A::ReluWith { negative_slope, max_value, threshold } => {
                 let (slope, threshold) = (negative_slope as f32, threshold as f32);
                 let max = max_value.map_or(f32::INFINITY, |max| max as f32);
-                map(x, |x| {
+                map(x, move |x| {
                     let below = if slope == 0.0 { 0.0 } else { slope * (x - threshold) };
                     let above = if x > max { max } else { x };
                     if x <= threshold { below } else { above }
@@ -256,7 +258,7 @@ impl Activation {
             A::Relu6 => clip(x, 0.0, 6.0),
             A::LeakyRelu { negative_slope } => {
                 let slope = negative_slope as f32;
-                map(x, |x| if x > 0.0 { x } else { slope * x });
+                map(x, move |x| if x > 0.0 { x } else { slope * x });
             }
             A::Elu { alpha } => elu(x, 1.0, alpha as f32, 1.0),
             A::Selu => elu(x, SELU_SCALE, SELU_SCALE * SELU_ALPHA, 1.0),
@@ -264,13 +266,13 @@ impl Activation {
             A::Sigmoid => map(x, sigmoid),
             A::HardSigmoid => map(x, hard_sigmoid),
             A::SparseSigmoid => {
-                map(x, |x| 0.5 * (x + 1.0));
+                map(x, move |x| 0.5 * (x + 1.0));
                 clip(x, 0.0, 1.0);
             }
-            A::LogSigmoid => map(x, |x| -softplus(-x)),
+            A::LogSigmoid => map(x, move |x| -softplus(-x)),
             A::Tanh => map(x, tanh),
             A::HardTanh => clip(x, -1.0, 1.0),
-            A::TanhShrink => map(x, |x| x - tanh(x)),
+            A::TanhShrink => map(x, move |x| x - tanh(x)),
             A::Softmax => rows::softmax(x, last),
             A::LogSoftmax => rows::log_softmax(x, last),
             A::Sparsemax => rows::sparsemax(x, last),
@@ -278,34 +280,34 @@ impl Activation {
             A::Squareplus { b } => {
                 let b = b as f32;
                 // Left of zero the sum would cancel; b / 2 / (|x| + root) is the same.
-                map(x, |x| {
+                map(x, move |x| {
                     let sum = x.abs() + (x * x + b).sqrt();
                     if x < 0.0 { 0.5 * b / sum } else { 0.5 * sum }
                 });
             }
-            A::SparsePlus => map(x, |x| {
+            A::SparsePlus => map(x, move |x| {
                 let curve = 0.25 * (x + 1.0) * (x + 1.0);
                 let upper = if x < 1.0 { curve } else { x };
                 if x <= -1.0 { 0.0 } else { upper }
             }),
-            A::Softsign => map(x, |x| x / (1.0 + x.abs())),
+            A::Softsign => map(x, move |x| x / (1.0 + x.abs())),
             A::Exponential => map(x, exp),
-            A::Gelu { approximate: false } => map(x, |x| x * normal(x).0),
-            A::Gelu { approximate: true } => map(x, |x| x * sigmoid(gelu_argument(x).0)),
-            A::Silu => map(x, |x| x * sigmoid(x)),
-            A::HardSilu => map(x, |x| x * hard_sigmoid(x)),
-            A::Mish => map(x, |x| x * tanh_softplus(x)),
+            A::Gelu { approximate: false } => map(x, move |x| x * normal(x).0),
+            A::Gelu { approximate: true } => map(x, move |x| x * sigmoid(gelu_argument(x).0)),
+            A::Silu => map(x, move |x| x * sigmoid(x)),
+            A::HardSilu => map(x, move |x| x * hard_sigmoid(x)),
+            A::Mish => map(x, move |x| x * tanh_softplus(x)),
             A::HardShrink { threshold } => {
                 let threshold = threshold as f32;
-                map(x, |x| if x.abs() > threshold { x } else { 0.0 });
+                map(x, move |x| if x.abs() > threshold { x } else { 0.0 });
             }
             A::SoftShrink { threshold } => {
                 let threshold = threshold as f32;
-                map(x, |x| if x.abs() > threshold { x - threshold.copysign(x) } else { 0.0 });
+                map(x, move |x| if x.abs() > threshold { x - threshold.copysign(x) } else { 0.0 });
             }
             A::Threshold { threshold, default_value } => {
                 let (threshold, default) = (threshold as f32, default_value as f32);
-                map(x, |x| if x > threshold { x } else { default });
+                map(x, move |x| if x > threshold { x } else { default });
             }
         }
     }
@@ -347,7 +349,10 @@ impl Activation {
         );
         let last = gradient.last();
         if *self != A::Linear {
-            self.backward_slice(saved.data(), gradient.data_mut(), last);
+            let (saved, chunk) = (saved.data(), chunk(last));
+            threads::for_each_chunk(gradient.data_mut(), chunk, |i, gradient| {
+                self.backward_slice(&saved[i * chunk..][..gradient.len()], gradient, last);
+            });
         }
         Ok(())
     }
@@ -358,90 +363,106 @@ impl Activation {
         let g = gradient;
         match *self {
             A::Linear | A::Unknown(_) => {}
-            A::Relu => gate(g, saved, |y| y > 0.0, 1.0, 0.0),
+            A::Relu => gate(g, saved, move |y| y > 0.0, 1.0, 0.0),
             A::ReluWith { negative_slope, max_value, threshold } => {
                 let (slope, threshold) = (negative_slope as f32, threshold as f32);
                 let max = max_value.map_or(f32::INFINITY, |max| max as f32);
-                chain(g, saved, |x| {
+                chain(g, saved, move |x| {
                     let above = if x > max { 0.0 } else { 1.0 };
                     if x > threshold { above } else { slope }
                 });
             }
-            A::Relu6 => gate(g, saved, |y| y > 0.0 && y < 6.0, 1.0, 0.0),
-            A::LeakyRelu { negative_slope } => gate(g, saved, |y| y > 0.0, 1.0, negative_slope as f32),
-            A::Elu { alpha } => chain(g, saved, |y| if y > 0.0 { 1.0 } else { y + alpha as f32 }),
-            A::Selu => chain(g, saved, |y| if y < 0.0 { y + SELU_SCALE * SELU_ALPHA } else { SELU_SCALE }),
-            A::Celu { alpha } => chain(g, saved, |y| if y > 0.0 { 1.0 } else { y / alpha as f32 + 1.0 }),
-            A::Sigmoid => chain(g, saved, |y| y * (1.0 - y)),
-            A::HardSigmoid => gate(g, saved, |y| y > 0.0 && y < 1.0, 1.0 / 6.0, 0.0),
-            A::SparseSigmoid => gate(g, saved, |y| y > 0.0 && y < 1.0, 0.5, 0.0),
+            A::Relu6 => gate(g, saved, move |y| y > 0.0 && y < 6.0, 1.0, 0.0),
+            A::LeakyRelu { negative_slope } => gate(g, saved, move |y| y > 0.0, 1.0, negative_slope as f32),
+            A::Elu { alpha } => chain(g, saved, move |y| if y > 0.0 { 1.0 } else { y + alpha as f32 }),
+            A::Selu => chain(g, saved, move |y| if y < 0.0 { y + SELU_SCALE * SELU_ALPHA } else { SELU_SCALE }),
+            A::Celu { alpha } => chain(g, saved, move |y| if y > 0.0 { 1.0 } else { y / alpha as f32 + 1.0 }),
+            A::Sigmoid => chain(g, saved, move |y| y * (1.0 - y)),
+            A::HardSigmoid => gate(g, saved, move |y| y > 0.0 && y < 1.0, 1.0 / 6.0, 0.0),
+            A::SparseSigmoid => gate(g, saved, move |y| y > 0.0 && y < 1.0, 0.5, 0.0),
             // sigmoid(-x) = 1 - e^y
-            A::LogSigmoid => chain(g, saved, |y| -exp_m1(y)),
-            A::Tanh => chain(g, saved, |y| 1.0 - y * y),
-            A::HardTanh => gate(g, saved, |y| y.abs() < 1.0, 1.0, 0.0),
-            A::TanhShrink => chain(g, saved, |x| tanh(x) * tanh(x)),
+            A::LogSigmoid => chain(g, saved, move |y| -exp_m1(y)),
+            A::Tanh => chain(g, saved, move |y| 1.0 - y * y),
+            A::HardTanh => gate(g, saved, move |y| y.abs() < 1.0, 1.0, 0.0),
+            A::TanhShrink => chain(g, saved, move |x| tanh(x) * tanh(x)),
             A::Softmax => rows::softmax_backward(saved, g, last),
             A::LogSoftmax => rows::log_softmax_backward(saved, g, last),
             A::Sparsemax => rows::sparsemax_backward(saved, g, last),
             // sigmoid(x) = 1 - e^-y
-            A::Softplus => chain(g, saved, |y| -exp_m1(-y)),
+            A::Softplus => chain(g, saved, move |y| -exp_m1(-y)),
             A::Squareplus { b } => {
                 let quarter = 0.25 * b as f32;
                 // From y = (x + root) / 2 follows root = y + b / (4 y); the slope is y / root.
-                chain(g, saved, |y| if y > 0.0 { 1.0 / (1.0 + quarter / y / y) } else { 0.0 });
+                chain(g, saved, move |y| if y > 0.0 { 1.0 / (1.0 + quarter / y / y) } else { 0.0 });
             }
-            A::SparsePlus => chain(g, saved, |y| if y < 1.0 { y.sqrt() } else { 1.0 }),
-            A::Softsign => chain(g, saved, |y| (1.0 - y.abs()) * (1.0 - y.abs())),
-            A::Exponential => chain(g, saved, |y| y),
-            A::Gelu { approximate: false } => chain(g, saved, |x| {
+            A::SparsePlus => chain(g, saved, move |y| if y < 1.0 { y.sqrt() } else { 1.0 }),
+            A::Softsign => chain(g, saved, move |y| (1.0 - y.abs()) * (1.0 - y.abs())),
+            A::Exponential => chain(g, saved, move |y| y),
+            A::Gelu { approximate: false } => chain(g, saved, move |x| {
                 let (cdf, density) = normal(x);
                 cdf + x * density
             }),
-            A::Gelu { approximate: true } => chain(g, saved, |x| {
+            A::Gelu { approximate: true } => chain(g, saved, move |x| {
                 let (u, slope) = gelu_argument(x);
                 let s = sigmoid(u);
                 s + x * s * (1.0 - s) * slope
             }),
-            A::Silu => chain(g, saved, |x| {
+            A::Silu => chain(g, saved, move |x| {
                 let s = sigmoid(x);
                 s + x * s * (1.0 - s)
             }),
-            A::HardSilu => chain(g, saved, |x| {
+            A::HardSilu => chain(g, saved, move |x| {
                 let middle = (2.0 * x + 3.0) * (1.0 / 6.0);
                 let lower = if x > -3.0 { middle } else { 0.0 };
                 if x >= 3.0 { 1.0 } else { lower }
             }),
-            A::Mish => chain(g, saved, |x| {
+            A::Mish => chain(g, saved, move |x| {
                 let t = tanh_softplus(x);
                 t + x * (1.0 - t * t) * sigmoid(x)
             }),
-            A::HardShrink { .. } | A::SoftShrink { .. } => gate(g, saved, |y| y != 0.0, 1.0, 0.0),
-            A::Threshold { threshold, .. } => gate(g, saved, |x| x > threshold as f32, 1.0, 0.0),
+            A::HardShrink { .. } | A::SoftShrink { .. } => gate(g, saved, move |y| y != 0.0, 1.0, 0.0),
+            A::Threshold { threshold, .. } => gate(g, saved, move |x| x > threshold as f32, 1.0, 0.0),
         }
     }
 }
 
+/// How many values of a tensor one thread takes at once: whole rows, and so many that handing them over costs little.
+fn chunk(last: usize) -> usize {
+    const VALUES: usize = 1 << 16;
+    VALUES.next_multiple_of(last.max(1))
+}
+
 fn map(x: &mut [f32], f: impl Fn(f32) -> f32) {
-    for x in x {
-        *x = f(*x);
-    }
+    vectorised(
+        #[inline(always)]
+        move || {
+            for x in x {
+                *x = f(*x);
+            }
+        },
+    );
 }
 
 /// The chain rule: each gradient times the slope at its place.
 fn chain(gradient: &mut [f32], saved: &[f32], slope: impl Fn(f32) -> f32) {
-    for (g, &s) in gradient.iter_mut().zip(saved) {
-        *g *= slope(s);
-    }
+    vectorised(
+        #[inline(always)]
+        move || {
+            for (g, &s) in gradient.iter_mut().zip(saved) {
+                *g *= slope(s);
+            }
+        },
+    );
 }
 
 /// The chain rule for two straight pieces.
 fn gate(gradient: &mut [f32], saved: &[f32], open: impl Fn(f32) -> bool, if_open: f32, if_not: f32) {
-    chain(gradient, saved, |s| if open(s) { if_open } else { if_not });
+    chain(gradient, saved, move |s| if open(s) { if_open } else { if_not });
 }
 
 /// `x` within `low..=high`.
 fn clip(x: &mut [f32], low: f32, high: f32) {
-    map(x, |x| {
+    map(x, move |x| {
         let x = if x < low { low } else { x };
         if x > high { high } else { x }
     });
@@ -449,7 +470,7 @@ fn clip(x: &mut [f32], low: f32, high: f32) {
 
 /// `scale * x` if positive, else `limit * (e^(rate x) - 1)`.
 fn elu(x: &mut [f32], scale: f32, limit: f32, rate: f32) {
-    map(x, |x| {
+    map(x, move |x| {
         let negative = limit * exp_m1(rate * x);
         if x > 0.0 { scale * x } else { negative }
     });

@@ -3,6 +3,7 @@
 //! What `fit`, `evaluate` and `predict` accept is anything with [`Rows`]: every `ndarray` array or view
 //! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s.
 
+pub mod npy;
 mod rows;
 
 pub use rows::{Element, Rows};

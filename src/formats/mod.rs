@@ -7,16 +7,26 @@
 //! | `.keras` | all but the seed, for Keras 3 in Python | [`Model::save`] | [`Model::load`] |
 //! | `.weights.h5` | weights alone, for Keras 3 in Python | [`Model::save_weights`] | [`Model::load_weights`] |
 //! | `.h5` | models and weights of before Keras 3 | | [`Model::load`], [`Model::load_weights`] |
+//! | `.safetensors` | weights alone, by path | [`Model::save_weights`] | [`Model::load_weights`] |
 //!
-//! The files of Keras need the feature `keras`, which is on by default.
+//! The files of Keras need the feature `keras`, which is on by default, and `.safetensors` the feature
+//! `safetensors`. Weights that fit in part, by name, or that come from PyTorch are read with
+//! [`Model::load_weights_with`]; [`inspect`] tells what a file holds.
 //!
 //! A file that is loaded gives the whole model or an error, and one that is saved appears whole or
 //! not at all: what stood there before stays until the new file is complete. Files are data, never
 //! code: they can only name classes that are built in or that the [`Registry`] knows.
 
+mod inspect;
 #[cfg(feature = "keras")]
 mod keras;
+mod load_weights;
 mod native;
+#[cfg(feature = "safetensors")]
+mod safetensors;
+
+pub use inspect::{Contents, StoredArray, inspect};
+pub use load_weights::{LoadWeights, Skipped};
 
 use crate::config::Registry;
 use crate::error::{Context, Error, Result};
@@ -86,6 +96,7 @@ enum Kind {
     Native,
     Keras,
     Hdf5,
+    Safetensors,
 }
 
 impl Kind {
@@ -95,9 +106,10 @@ impl Kind {
             Some("cornu") => Ok(Kind::Native),
             Some("keras") => Ok(Kind::Keras),
             Some("h5") => Ok(Kind::Hdf5),
+            Some("safetensors") => Ok(Kind::Safetensors),
             _ => Err(Error::Argument(
                 "the extension says what kind of file is written; known are .cornu (cornu's own), .keras (a model \
-                 for Keras 3) and .weights.h5 (weights for Keras 3)"
+                 for Keras 3), .weights.h5 (weights for Keras 3) and .safetensors (weights)"
                     .to_owned(),
             )),
         }
@@ -107,13 +119,17 @@ impl Kind {
     fn to_read(path: &Path) -> Result<Kind> {
         let io = |source| Error::io(path, source);
         let mut start = Vec::new();
-        File::open(path).map_err(io)?.take(8).read_to_end(&mut start).map_err(io)?;
+        File::open(path).map_err(io)?.take(9).read_to_end(&mut start).map_err(io)?;
         match start.as_slice() {
             [0x89, b'c', b'o', b'r', b'n', b'u', ..] => Ok(Kind::Native),
             [b'P', b'K', ..] => Ok(Kind::Keras),
             [0x89, b'H', b'D', b'F', ..] => Ok(Kind::Hdf5),
+            // The length of the header, then the header, which is JSON.
+            [_, _, _, _, _, _, _, 0, b'{'] => Ok(Kind::Safetensors),
             _ => Err(Error::Format(
-                "this is no model: it starts neither as a .cornu file, nor as a .keras archive, nor as HDF5".to_owned(),
+                "this is no model: it starts neither as a .cornu file, nor as a .keras archive, nor as HDF5 or \
+                 .safetensors"
+                    .to_owned(),
             )),
         }
     }
@@ -122,6 +138,13 @@ impl Kind {
 #[cfg(not(feature = "keras"))]
 fn no_keras<T>() -> Result<T> {
     Err(Error::Argument("files of Keras need cornu's feature 'keras', which this program was built without".to_owned()))
+}
+
+#[cfg(not(feature = "safetensors"))]
+fn no_safetensors<T>() -> Result<T> {
+    Err(Error::Argument(
+        "a .safetensors file needs cornu's feature 'safetensors', which this program was built without".to_owned(),
+    ))
 }
 
 impl Model {
@@ -147,7 +170,8 @@ impl Model {
     /// ([`Error::NotSerializable`]) or the file cannot be written. Then an older file stays as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let save = || match Kind::to_write(path)? {
+        let save = || {
+            match Kind::to_write(path)? {
             Kind::Native => native::save(self, path),
             #[cfg(feature = "keras")]
             Kind::Keras => keras::save(self, path),
@@ -156,6 +180,11 @@ impl Model {
             Kind::Hdf5 => Err(Error::Argument(
                 "an .h5 file is written for weights alone, by save_weights; save the model as .keras".to_owned(),
             )),
+            Kind::Safetensors => Err(Error::Argument(
+                "a .safetensors file holds weights alone, which save_weights writes; save the model as .keras or .cornu"
+                    .to_owned(),
+            )),
+        }
         };
         save().at(place(path))
     }
@@ -184,6 +213,9 @@ impl Model {
             Kind::Hdf5 => keras::load_h5(path, options.compile),
             #[cfg(not(feature = "keras"))]
             Kind::Keras | Kind::Hdf5 => no_keras(),
+            Kind::Safetensors => Err(Error::Format(
+                "the file holds weights alone: build the model, then call its load_weights".to_owned(),
+            )),
         };
         options.registry.scope(load).at(place(path))
     }
@@ -200,6 +232,10 @@ impl Model {
             Kind::Hdf5 => keras::save_weights(self, path),
             #[cfg(not(feature = "keras"))]
             Kind::Hdf5 => no_keras(),
+            #[cfg(feature = "safetensors")]
+            Kind::Safetensors => safetensors::save_weights(self, path),
+            #[cfg(not(feature = "safetensors"))]
+            Kind::Safetensors => no_safetensors(),
             Kind::Keras => Err(Error::Argument(
                 "a .keras file holds a whole model; save weights alone as .weights.h5 or .cornu".to_owned(),
             )),
@@ -215,15 +251,28 @@ impl Model {
     /// When the model is not built, the file is damaged or its weights are not this model's; then no
     /// weight is changed.
     pub fn load_weights(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        self.load_weights_with(path, LoadWeights::new()).map(drop)
+    }
+
+    /// As [`load_weights`](Self::load_weights), where not everything must fit (Keras: `by_name` and
+    /// `skip_mismatch`), or from PyTorch; see [`LoadWeights`]. Returns what was left as it was.
+    ///
+    /// # Errors
+    /// As [`load_weights`](Self::load_weights), for what may not be skipped.
+    pub fn load_weights_with(&mut self, path: impl AsRef<Path>, options: LoadWeights) -> Result<Vec<Skipped>> {
         let path = path.as_ref();
         let mut load = || match Kind::to_read(path)? {
-            Kind::Native => native::load_weights(self, path),
+            Kind::Native => native::load_weights(self, path, &options),
             #[cfg(feature = "keras")]
-            Kind::Keras => keras::load_weights(self, path),
+            Kind::Keras => keras::load_weights(self, path, &options),
             #[cfg(feature = "keras")]
-            Kind::Hdf5 => keras::load_weights_h5(self, path),
+            Kind::Hdf5 => keras::load_weights_h5(self, path, &options),
             #[cfg(not(feature = "keras"))]
             Kind::Keras | Kind::Hdf5 => no_keras(),
+            #[cfg(feature = "safetensors")]
+            Kind::Safetensors => safetensors::load_weights(self, path, &options),
+            #[cfg(not(feature = "safetensors"))]
+            Kind::Safetensors => no_safetensors(),
         };
         load().at(place(path))
     }

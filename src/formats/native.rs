@@ -13,6 +13,8 @@
 //! and its bytes. When it is read, text and tensors are borrowed from the bytes that are there, so a
 //! length that lies allocates nothing.
 
+use super::load_weights::{LoadWeights, Skipped, by_path};
+use super::{Contents, StoredArray};
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
 use crate::layer::Param;
@@ -21,6 +23,7 @@ use crate::tensor::Tensor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -191,23 +194,39 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     Ok(model)
 }
 
-pub(super) fn load_weights(model: &mut Model, path: &Path) -> Result<()> {
+pub(super) fn load_weights(model: &mut Model, path: &Path, options: &LoadWeights) -> Result<Vec<Skipped>> {
     model.built()?;
     let bytes = read(path)?;
     let Container { weights: blobs, .. } = decode(&bytes)?;
-    let weights = model.weights();
-    for (weight, blob) in weights.iter().zip(&blobs) {
-        ensure!(
-            weight.path() == blob.path,
-            Data,
-            "the file has the weight '{}' where the model has '{}'; to copy between models whose layers have other \
-             names use get_weights and set_weights",
-            blob.path,
-            weight.path()
-        );
-    }
-    let values = blobs.iter().map(Blob::tensor).collect::<Result<Vec<_>>>()?;
-    model.set_weights(&values)
+    let by_name: HashMap<&str, &Blob<'_>> = blobs.iter().map(|blob| (&*blob.path, blob)).collect();
+    let read = |_: &Param, name: &str| match by_name.get(name) {
+        Some(blob) => blob.tensor(),
+        None => Err(Error::Format(format!("the file has no '{name}'"))),
+    };
+    by_path(model, options, by_name.keys().copied(), |weight| weight.path().to_owned(), read)
+}
+
+pub(super) fn inspect(path: &Path) -> Result<Contents> {
+    let bytes = read(path)?;
+    let Container { writer, model, weights } = decode(&bytes)?;
+    let kind = if model.is_some() { "model" } else { "weights alone" };
+    let training = model.as_ref().and_then(|model| model.training.as_ref());
+    let stored = |blob: &Blob<'_>, above: &str| StoredArray {
+        path: format!("{above}{}", blob.path),
+        dtype: "float32".to_owned(),
+        shape: blob.shape.iter().map(|&d| d as usize).collect(),
+    };
+    let variables = training.iter().flat_map(|training| &training.variables);
+    Ok(Contents {
+        format: format!("cornu (.cornu), {kind}, version {VERSION}, written by cornu {writer}"),
+        config: model.as_ref().map(|model| parse(&model.architecture)).transpose()?,
+        compile: training.map(|training| parse(&training.compile)).transpose()?,
+        arrays: weights
+            .iter()
+            .map(|blob| stored(blob, ""))
+            .chain(variables.map(|blob| stored(blob, "optimizer/")))
+            .collect(),
+    })
 }
 
 fn write(path: &Path, model: Option<Whole<'_>>, weights: Vec<Blob<'_>>) -> Result<()> {

@@ -2,21 +2,27 @@
 //!
 //! `direct` multiplies windows where they lie in the image, copied once with its padding
 //! (`lines`). `wide` makes few output channels more. The gradient by the input is a convolution
-//! as well, or, with strides or few input channels, products that `patches` adds to where they belong.
+//! as well, with strides several (`phases`), or, with few input channels, products that `patches` adds to where they
+//! belong.
 
+mod depthwise;
 mod direct;
 mod lines;
 mod patches;
+mod phases;
+mod plan;
 #[cfg(test)]
 mod tests;
 mod wide;
 
 use super::reduce;
 use super::simd::Isa;
+use super::tile::Start;
 use crate::error::{Result, ensure};
 use crate::runtime::{Workspace, threads};
 use crate::shape::{Padding, Window};
-use wide::Wide;
+use direct::Kernel;
+pub use plan::Plan;
 
 /// The geometry of a convolution.
 ///
@@ -49,8 +55,76 @@ const MAX_LEN: usize = 1 << 40;
 const PIECE_FLOPS: f64 = (1 << 20) as f64;
 /// ... but not more pieces than this, ...
 const MAX_PIECES: usize = 16;
-/// ... and partial weight gradients have at most this many values in all.
-const MAX_PARTIAL_LEN: usize = 1 << 22;
+/// ... and partial sums of the weights' gradient are fewer.
+const MAX_PARTIAL: usize = 8;
+
+/// What is done to the result of the forward pass before it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Is added: a value for each output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Whether negative values become 0.
+    pub relu: bool,
+}
+
+impl<'a> From<Option<&'a [f32]>> for Epilogue<'a> {
+    fn from(bias: Option<&'a [f32]>) -> Self {
+        Epilogue { bias, relu: false }
+    }
+}
+
+impl<'a> Epilogue<'a> {
+    /// What the sums of the channels from this one on begin with.
+    fn start(&self, channel: usize) -> Start<'a> {
+        self.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[channel..]))
+    }
+}
+
+/// How the gradient by the kernel is cut into pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shares {
+    /// Of so many lines of the output, with sums of their own.
+    Lines(usize),
+    /// Of so many rows of the result.
+    Rows(usize),
+}
+
+/// The number of pieces for so much work.
+fn pieces(flops: f64) -> usize {
+    ((flops / PIECE_FLOPS) as usize).clamp(1, MAX_PIECES)
+}
+
+/// Adds to both `sums` what `add` gives for pieces of `count` lines, each with a place of its own.
+fn sum_of_parts(
+    [first, second]: [&mut [f32]; 2],
+    count: usize,
+    piece: usize,
+    workspace: &Workspace,
+    add: impl Fn(std::ops::Range<usize>, [&mut [f32]; 2]) + Sync,
+) {
+    if count <= piece {
+        return add(0..count, [first, second]);
+    }
+    let (middle, len) = (first.len(), first.len() + second.len());
+    let mut partial = workspace.take(count.div_ceil(piece) * len);
+    let mut slots: Vec<_> = partial.chunks_exact_mut(len).collect();
+    threads::for_each(&mut slots, |i, slot| {
+        slot.fill(0.0);
+        let (first, second) = slot.split_at_mut(middle);
+        add(i * piece..((i + 1) * piece).min(count), [first, second]);
+    });
+    let share = middle.div_ceil(pieces((32 * partial.len()) as f64));
+    let mut shares: Vec<_> = first.chunks_mut(share).collect();
+    threads::for_each(&mut shares, |i, sums| {
+        for slot in partial.chunks_exact(len) {
+            reduce::add(sums, &slot[i * share..][..sums.len()]);
+        }
+    });
+    for slot in partial.chunks_exact(len) {
+        reduce::add(second, &slot[middle..]);
+    }
+    workspace.give(partial);
+}
 
 impl Conv2d {
     /// The convolution of `input`, `(batch, height, width, channels)`, with `out_c` kernels of
@@ -169,18 +243,34 @@ impl Conv2d {
         2.0 * self.output_len() as f64 * self.patch() as f64
     }
 
-    /// `y = x * kernel + bias`; `bias` has a value for each output channel.
+    /// Which path each pass takes.
+    pub fn plan(&self) -> Plan {
+        Plan::of(self, Isa::get())
+    }
+
+    /// `y = x * kernel`, and what the epilogue adds: a bias for each output channel, a ReLU. A bias alone can be
+    /// given as `Some(&bias)`, none as `None`.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
-    pub fn forward(&self, x: &[f32], kernel: &[f32], bias: Option<&[f32]>, y: &mut [f32], workspace: &Workspace) {
+    pub fn forward<'a>(
+        &self,
+        x: &[f32],
+        kernel: &[f32],
+        epilogue: impl Into<Epilogue<'a>>,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
         self.check(x.len(), kernel.len(), y.len());
-        assert!(bias.is_none_or(|bias| bias.len() == self.out_c), "length of the bias");
-        let isa = Isa::get();
-        if let Some(wide) = Wide::of(self, isa) {
-            return wide.forward(isa, x, kernel, bias, y, workspace);
+        let (isa, epilogue) = (Isa::get(), epilogue.into());
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.out_c), "length of the bias");
+        match plan::forward(self, isa) {
+            plan::Forward::Depthwise => self.depthwise(isa, x, kernel, epilogue, y, workspace),
+            plan::Forward::Wide(wide) => wide.forward(isa, x, kernel, epilogue, y, workspace),
+            plan::Forward::Product => {
+                self.convolve(isa, x, Kernel { values: kernel, turned: false }, epilogue, y, workspace);
+            }
         }
-        self.convolve(isa, x, &self.kernels(isa, kernel), bias, y);
     }
 
     /// The gradient by the input, into `dx`, from the one by the output.
@@ -190,13 +280,16 @@ impl Conv2d {
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
         self.check(dx.len(), kernel.len(), dy.len());
         let isa = Isa::get();
-        if let Some(turned) = self.turned().filter(|_| self.direct().is_none() && self.in_c / self.groups >= 8) {
-            return turned.convolve(isa, dy, &self.turned_kernels(isa, kernel), None, dx);
+        match plan::data(self, isa) {
+            plan::Data::Depthwise => self.depthwise_data(isa, dy, kernel, dx, workspace),
+            plan::Data::Turned(turned) => {
+                let kernel = Kernel { values: kernel, turned: true };
+                turned.convolve(isa, dy, kernel, Epilogue::default(), dx, workspace);
+            }
+            plan::Data::Phases(phases) => self.backward_data_by_phases(isa, dy, kernel, dx, &phases),
+            plan::Data::WidePatches(wide) => wide.backward_data(isa, dy, kernel, dx, workspace),
+            plan::Data::Patches => self.backward_data_by_patches(isa, dy, kernel, dx),
         }
-        if let Some(wide) = Wide::of(self, isa) {
-            return wide.backward_data(isa, dy, kernel, dx, workspace);
-        }
-        self.backward_data_by_patches(isa, dy, kernel, dx);
     }
 
     /// Adds the gradient by the kernel to `dkernel`.
@@ -205,33 +298,78 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), dkernel.len(), dy.len());
-        let isa = Isa::get();
-        if let Some(wide) = Wide::of(self, isa) {
-            return wide.backward_weights(isa, x, dy, dkernel, workspace);
-        }
-        self.sum_weights(isa, x, dy, dkernel, workspace);
-    }
-
-    fn sum_weights(&self, isa: Isa, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         if dy.is_empty() {
             return;
         }
-        let (len, lines) = (self.kernel_len(), self.batch * self.out_h);
-        let piece = self.piece_lines((MAX_PARTIAL_LEN / len).clamp(1, MAX_PIECES));
-        let count = lines.div_ceil(piece);
-        if count <= 1 {
-            return self.add_weights(isa, x, dy, 0..lines, dkernel);
+        let isa = Isa::get();
+        match plan::weights(self, isa) {
+            plan::Weights::Depthwise => self.depthwise_weights(isa, x, dy, dkernel, workspace),
+            plan::Weights::Wide(wide) => wide.backward_weights(isa, x, dy, dkernel, workspace),
+            plan::Weights::Product => self.sum_weights(isa, x, dy, dkernel, &mut [], workspace),
         }
-        let mut partial = workspace.take(count * len);
-        let mut slots: Vec<_> = partial.chunks_exact_mut(len).collect();
-        threads::for_each(&mut slots, |i, slot| {
-            slot.fill(0.0);
-            self.add_weights(isa, x, dy, i * piece..((i + 1) * piece).min(lines), slot);
-        });
-        for slot in slots {
-            reduce::add(dkernel, slot);
+    }
+
+    /// [`backward_weights`](Self::backward_weights) and [`backward_bias`](Self::backward_bias), which reads `dy` once
+    /// for both where it can.
+    ///
+    /// # Panics
+    /// As these.
+    pub fn backward_weights_and_bias(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        let isa = Isa::get();
+        if matches!((plan::weights(self, isa), self.shares()), (plan::Weights::Product, Shares::Lines(_))) {
+            self.check(x.len(), dkernel.len(), dy.len());
+            assert_eq!(dbias.len(), self.out_c, "length of the bias");
+            if !dy.is_empty() {
+                self.sum_weights(isa, x, dy, dkernel, dbias, workspace);
+            }
+            return;
         }
-        workspace.give(partial);
+        self.backward_weights(x, dy, dkernel, workspace);
+        self.backward_bias(dy, dbias);
+    }
+
+    /// How the weights' gradient is cut: partial sums over lines, or, where those would be larger than what they
+    /// are made from, rows of the result.
+    fn shares(&self) -> Shares {
+        let lines = self.batch * self.out_h;
+        let count = pieces(self.flops());
+        if 4 * self.kernel_len() <= self.output_len() || count == 1 {
+            return Shares::Lines(lines.div_ceil(count.min(MAX_PARTIAL)).max(1));
+        }
+        Shares::Rows(self.patch().div_ceil(count).next_multiple_of(14))
+    }
+
+    /// Adds the gradients by the kernel and, where its place is not empty, by the bias: that only in shares of lines.
+    fn sum_weights(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        dy: &[f32],
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        let (lines, patch) = (self.batch * self.out_h, self.patch());
+        match self.shares() {
+            Shares::Lines(piece) => {
+                sum_of_parts([dkernel, dbias], lines, piece, workspace, |lines, [dkernel, dbias]| {
+                    self.add_weights(isa, x, dy, lines, 0..patch, dkernel, dbias);
+                });
+            }
+            Shares::Rows(piece) => {
+                let mut parts: Vec<_> = dkernel.chunks_mut(piece * self.out_c).collect();
+                threads::for_each(&mut parts, |i, sums| {
+                    self.add_weights(isa, x, dy, 0..lines, i * piece..((i + 1) * piece).min(patch), sums, &mut []);
+                });
+            }
+        }
     }
 
     /// Adds the gradient by the bias to `dbias`.
@@ -240,7 +378,16 @@ impl Conv2d {
     /// When a slice has another length than the geometry says.
     pub fn backward_bias(&self, dy: &[f32], dbias: &mut [f32]) {
         assert_eq!((dy.len(), dbias.len()), (self.output_len(), self.out_c), "lengths for {self:?}");
-        reduce::add_column_sums(dy, dbias);
+        let rows = self.positions().div_ceil(pieces(16.0 * dy.len() as f64)).max(1);
+        let mut parts: Vec<_> =
+            dy.chunks(rows * self.out_c).map(|dy| (dy, smallvec::SmallVec::<[f32; 64]>::new())).collect();
+        threads::for_each(&mut parts, |_, (dy, sums)| {
+            sums.resize(self.out_c, 0.0);
+            reduce::add_column_sums(dy, sums);
+        });
+        for (_, sums) in &parts {
+            reduce::add(dbias, sums);
+        }
     }
 
     fn check(&self, x: usize, kernel: usize, y: usize) {
@@ -258,16 +405,16 @@ impl Conv2d {
         self.kernel_h * self.kernel_w * (self.in_c / self.groups)
     }
 
-    /// The number of pieces to cut the work into.
-    fn pieces(&self, most: usize) -> usize {
-        ((self.flops() / PIECE_FLOPS) as usize).clamp(1, most)
+    /// Whether each output position sees the input's at the same place.
+    fn pointwise(&self) -> bool {
+        (self.kernel_h, self.kernel_w, self.stride_h, self.stride_w) == (1, 1, 1, 1)
+            && (self.pad_top, self.pad_left, self.out_h, self.out_w) == (0, 0, self.in_h, self.in_w)
     }
 
     /// The distance of consecutive patches in the input, where it is a matrix of patches already.
     fn direct(&self) -> Option<usize> {
         let plain = self.pad_top == 0 && self.pad_left == 0;
-        let pointwise = (self.kernel_h, self.kernel_w, self.stride_h, self.stride_w) == (1, 1, 1, 1)
-            && (self.out_h, self.out_w) == (self.in_h, self.in_w);
+        let pointwise = self.pointwise();
         let whole = (self.kernel_h, self.kernel_w, self.out_h, self.out_w) == (self.in_h, self.in_w, 1, 1)
             && (self.dilation_h, self.dilation_w, self.groups) == (1, 1, 1);
         match plain {

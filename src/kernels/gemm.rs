@@ -9,11 +9,12 @@
 //! assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 //! ```
 
-use super::product::{Panels, Source, Transpose, product};
+use super::product::{DEPTH, Panels, Source, Transpose, product, product_at};
 use super::scratch::Scratch;
-use super::simd::Isa;
-use super::tile::{Reading, Start};
+use super::simd::{Isa, Lanes, Work};
+use super::tile::{Reading, Sizes, Start, split};
 use crate::runtime::threads;
+use std::ops::Range;
 
 /// A view of a matrix that is read: rows of contiguous values, or the transpose of such.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +90,10 @@ impl<'a> Mat<'a> {
         self.col_stride == 1 || self.cols == 1
     }
 
+    fn source(&self) -> Source<'a> {
+        Source { data: self.data, row_stride: self.row_stride, col_stride: self.col_stride }
+    }
+
     fn reading(&self) -> Reading {
         if self.col_stride == 1 { Reading::Rows(self.row_stride) } else { Reading::Columns(self.col_stride) }
     }
@@ -157,10 +162,12 @@ pub fn gemm_bias(a: Mat, b: Mat, bias: Option<&[f32]>, c: &mut [f32]) {
     multiply(1.0, a, b, bias.map_or(Old::Times(0.0), Old::Bias), MatMut::new(c, rows, cols), true);
 }
 
-/// A block of rows does at least this many multiplications and additions.
-const BLOCK_FLOPS: usize = 2 << 20;
-/// And it has at least this many rows, so that reading all of `b` is worth it.
-const BLOCK_ROWS: usize = 64;
+/// A product of fewer multiplications and additions runs on one thread: waking another one takes as long.
+const PARALLEL_FLOPS: usize = 10 << 20;
+/// Else it is cut into tasks of about this many, ...
+const TASK_FLOPS: usize = 16 << 20;
+/// ... but no more than this; always a power of two, so that all threads have the same to do.
+const MOST_TASKS: usize = 16;
 
 /// What is added to the product.
 #[derive(Clone, Copy)]
@@ -190,11 +197,20 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
         // The same product seen from the other side, where rows of c are contiguous.
         return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
     }
+    if n == 1 && m > 1 && c.row_stride == 1 && !matches!(old, Old::Bias(_)) {
+        return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
+    }
+    let tasks = if parallel { tasks(m, k, n) } else { 1 };
     let isa = Isa::get();
     if isa.is_portable() {
-        return elsewhere(alpha, a, b, old, c, parallel);
+        return elsewhere(alpha, a, b, old, c, tasks);
     }
-    if let Some(mut turned) = turned(a, b, parallel) {
+    if m == 1 {
+        return vector(isa, alpha, a, b, old, &mut c.data[..n], parallel);
+    }
+    if !b.rows_are_contiguous() && m * (k + n) < k * n {
+        // With few rows, the transposed product copies less: `a`, where `b` would have to be turned.
+        let mut turned = Scratch::take(m * n);
         multiply(alpha, b.t(), a.t(), Old::Times(0.0), MatMut::new(&mut turned, n, m), parallel);
         return add_transposed(isa, &turned, old, c);
     }
@@ -207,35 +223,278 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
             Start::Sum
         }
     };
-    let copy = alpha != 1.0 || !b.rows_are_contiguous() || (m > IN_PLACE_ROWS && k * n > IN_PLACE_LEN);
-    let panels = match copy {
-        true => {
-            let source = Source { data: b.data, row_stride: b.row_stride, col_stride: b.col_stride };
-            Panels::copy(isa, source, k, n, alpha)
-        }
-        false => Panels::in_place(isa, b.data, k, n, b.row_stride),
-    };
-    let run = |first: usize, rows: usize, c: &mut [f32], c_step| {
-        let a = a.rows(first, rows);
-        product(isa, a.data, a.reading(), rows, k, &panels, start, c, c_step);
-    };
-    in_blocks(c, k, parallel, run);
+    if tasks > 1 && m > SHARED_ROWS {
+        // The tasks are blocks of rows, which share a copy of b.
+        let panels = match copied(alpha, &b, m, k, n) {
+            true => Panels::copy_parallel(isa, b.source(), k, n, alpha),
+            false => Panels::in_place(isa, b.data, k, n, b.row_stride),
+        };
+        return in_blocks(c, tasks, |first: usize, rows: usize, c: &mut [f32], c_step| {
+            let a = a.rows(first, rows);
+            product(isa, a.data, a.reading(), rows, k, &panels, start, c, c_step);
+        });
+    }
+    // The tasks are blocks of columns, each with a copy of its part of b, if any.
+    let wide = Sizes::of(isa).cols();
+    let mut parts: Vec<Range<usize>> = (0..tasks)
+        .map(|i| [i, i + 1].map(|i| (n.div_ceil(wide) * i / tasks * wide).min(n)))
+        .map(|[first, end]| first..end)
+        .collect();
+    let out = Out(c.data.as_mut_ptr(), c.data.len());
+    threads::for_each(&mut parts, |_, cols| {
+        // SAFETY: `c` is borrowed for as long as this runs, and no two tasks have columns in common.
+        unsafe { columns(isa, alpha, a, b, cols.clone(), start, &out, c.row_stride) }
+    });
 }
 
-/// Calls `run` with the first row, the number of rows, the values and the row stride of each block of rows
-/// of `c`, on all threads if the blocks, products of `k` terms, are worth it.
-fn in_blocks(c: MatMut, k: usize, parallel: bool, run: impl Fn(usize, usize, &mut [f32], usize) + Sync) {
-    let (m, stride) = (c.rows, c.row_stride);
-    let block = BLOCK_FLOPS.div_ceil((2 * c.cols * k).max(1)).max(BLOCK_ROWS).next_multiple_of(BLOCK_ROWS);
-    if !parallel || m <= block {
+/// A pointer that tasks share, and the number of values from there on.
+struct Out(*mut f32, usize);
+
+// SAFETY: whoever uses the pointer says why no two threads use the same values.
+unsafe impl Sync for Out {}
+
+/// With at most this many rows, the threads share columns instead of rows: then they copy nothing twice.
+const SHARED_ROWS: usize = 256;
+
+/// The number of tasks that a product is cut into: by its sizes alone, so that results do not depend on threads.
+fn tasks(m: usize, k: usize, n: usize) -> usize {
+    // Columns are computed by whole vectors.
+    let flops = m.saturating_mul(n.next_multiple_of(16)).saturating_mul(2 * k);
+    if flops < PARALLEL_FLOPS {
+        return 1;
+    }
+    // Lower or narrower, and what they share is read too often.
+    let most = if m > SHARED_ROWS { m / 128 } else { n / 64 };
+    1 << (flops / TASK_FLOPS).clamp(2, MOST_TASKS).min(most.max(1)).ilog2()
+}
+
+/// Some columns of `c = start + alpha * a * b`, block by block: a copied block of `b` stays in the second-level cache.
+///
+/// # Safety
+/// `c` is valid, and nobody else uses the columns `cols` of it.
+#[allow(clippy::too_many_arguments, reason = "a product has many")]
+unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, start: Start, c: &Out, c_step: usize) {
+    let (m, k) = (a.rows, a.cols);
+    let copies = copied(alpha, &b, m, k, cols.len());
+    let (most_cols, most_depth) = if copies { (BLOCK_COLS, DEPTH) } else { (usize::MAX, usize::MAX) };
+    for at in split(cols.len(), most_cols).map(|at| cols.start + at.start..cols.start + at.end) {
+        for ks in split(k, most_depth).chain((k == 0).then_some(0..0)) {
+            let start = match start {
+                _ if ks.start > 0 => Start::Sum,
+                Start::Bias(bias) => Start::Bias(&bias[at.start..]),
+                start => start,
+            };
+            let b = b.source().columns(at.start).rows(ks.start);
+            let panels = match copies {
+                true => Panels::copy(isa, b, ks.len(), at.len(), alpha),
+                false => Panels::in_place(isa, b.data, ks.len(), at.len(), b.row_stride),
+            };
+            let a = a.source().columns(ks.start);
+            let reading = if a.col_stride == 1 { Reading::Rows(a.row_stride) } else { Reading::Columns(a.col_stride) };
+            assert!(at.start < c.1);
+            // SAFETY: the columns `at` are some of `cols`.
+            unsafe {
+                let c = (c.0.add(at.start), c.1 - at.start);
+                product_at(isa, a.data, reading, m, ks.len(), &panels, start, c, c_step);
+            }
+        }
+    }
+}
+
+/// Columns of `b` that are copied at once: times `DEPTH` they fill half of a second-level cache of 2 MiB.
+const BLOCK_COLS: usize = 1024;
+
+/// Whether `b` is copied.
+fn copied(alpha: f32, b: &Mat, m: usize, k: usize, n: usize) -> bool {
+    let small = k * n <= IN_PLACE_LEN || m <= IN_PLACE_ROWS && (b.row_stride < FAR || m <= 4);
+    alpha != 1.0 || !b.rows_are_contiguous() || !small
+}
+
+/// Up to this many rows of `a`, copying `b` costs more than it saves, ...
+const IN_PLACE_ROWS: usize = 64;
+/// ... but not if each row of it is a page of memory of its own ...
+const FAR: usize = 1024;
+/// ... and also when all of `b` lies in the first-level cache.
+const IN_PLACE_LEN: usize = 4096;
+
+/// Calls `run` with the first row, the number of rows, the values and the row stride of each of `tasks` blocks of
+/// rows of `c`.
+fn in_blocks(c: MatMut, tasks: usize, run: impl Fn(usize, usize, &mut [f32], usize) + Sync) {
+    let (m, stride, block) = (c.rows, c.row_stride, c.rows.div_ceil(tasks));
+    if tasks <= 1 {
+        // A single row may have any stride.
         return run(0, m, c.data, stride);
     }
     let mut blocks: Vec<_> = c.data.chunks_mut(block * stride).take(m.div_ceil(block)).collect();
     threads::for_each(&mut blocks, |i, data| run(i * block, block.min(m - i * block), data, stride));
 }
 
+/// A row times a matrix: bound by reading the matrix, so it is read once, in the order of memory.
+fn vector(isa: Isa, alpha: f32, a: Mat, b: Mat, old: Old, c: &mut [f32], parallel: bool) {
+    let (k, n) = (b.rows, b.cols);
+    let mut x = Scratch::take(k);
+    x.iter_mut().enumerate().for_each(|(i, x)| *x = alpha * a.data[i * a.col_stride]);
+    match old {
+        Old::Times(0.0) => c.fill(0.0),
+        Old::Times(beta) => c.iter_mut().for_each(|c| *c *= beta),
+        Old::Bias(bias) => c.copy_from_slice(bias),
+    }
+    // Reading so many values takes longer than waking a thread.
+    let tasks = if parallel && k * n >= VECTOR_LEN { MOST_TASKS.min(n.div_ceil(64)) } else { 1 };
+    let part = n.div_ceil(tasks).next_multiple_of(16);
+    let mut parts: Vec<_> = c.chunks_mut(part).collect();
+    threads::for_each(&mut parts, |i, y| {
+        let b = b.source().columns(i * part);
+        match b.col_stride {
+            1 => isa.run(RowTimesRows { x: &x, b: b.data, step: b.row_stride, y }),
+            step => isa.run(RowTimesColumns { x: &x, b: b.data, step, y }),
+        }
+    });
+}
+
+/// A row times a matrix is cut into tasks from this many values of the matrix on.
+const VECTOR_LEN: usize = 1 << 20;
+
+/// `y += x * b`, where rows of `b` are contiguous.
+struct RowTimesRows<'a> {
+    x: &'a [f32],
+    b: &'a [f32],
+    step: usize,
+    y: &'a mut [f32],
+}
+
+/// Rows that are read side by side, so that sums are loaded and stored less often.
+const SIDE: usize = 8;
+/// Columns of the sums that stay in the first-level cache meanwhile.
+const SUMS: usize = 2048;
+
+impl Work for RowTimesRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let RowTimesRows { x, b, step, y } = self;
+        let n = y.len();
+        assert!(x.is_empty() || (x.len() - 1) * step + n <= b.len(), "the matrix is too short");
+        for (i, y) in y.chunks_mut(SUMS).enumerate() {
+            for (k, x) in x.chunks(SIDE).enumerate() {
+                // SAFETY: of the rows from `k * SIDE` on, as many as `x` has values, the columns from `i * SUMS` on
+                // that `y` has are read, which the assertion found in `b`. The caller has the instruction set.
+                unsafe {
+                    let b = b.as_ptr().add(k * SIDE * step + i * SUMS);
+                    match <&[f32; SIDE]>::try_from(x) {
+                        Ok(x) => add_rows::<L, SIDE>(x, b, step, y),
+                        Err(_) => {
+                            x.iter().enumerate().for_each(|(i, x)| add_rows::<L, 1>(&[*x], b.add(i * step), step, y))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds `ROWS` rows of `b`, times values of `x`, to `y`.
+///
+/// # Safety
+/// `b` is valid for that; the processor has the instruction set.
+#[inline(always)]
+unsafe fn add_rows<L: Lanes, const ROWS: usize>(x: &[f32; ROWS], b: *const f32, step: usize, y: &mut [f32]) {
+    // SAFETY: as promised; the mask is that of the rest of `y`.
+    unsafe {
+        let x: [L; ROWS] = std::array::from_fn(|i| L::splat(x[i]));
+        let full = y.len() / L::LEN * L::LEN;
+        for j in (0..full).step_by(L::LEN) {
+            let to = y.as_mut_ptr().add(j);
+            let mut sum = L::load(to);
+            for (i, x) in x.iter().enumerate() {
+                sum = L::load(b.add(i * step + j)).mul_add(*x, sum);
+            }
+            sum.store(to);
+        }
+        if full < y.len() {
+            let (part, to) = (L::first(y.len() - full), y.as_mut_ptr().add(full));
+            let mut sum = L::load_part(to, part);
+            for (i, x) in x.iter().enumerate() {
+                sum = L::load_part(b.add(i * step + full), part).mul_add(*x, sum);
+            }
+            sum.store_part(to, part);
+        }
+    }
+}
+
+/// `y += x * b`, where columns of `b` are contiguous: a dot product for each.
+struct RowTimesColumns<'a> {
+    x: &'a [f32],
+    b: &'a [f32],
+    step: usize,
+    y: &'a mut [f32],
+}
+
+impl Work for RowTimesColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let RowTimesColumns { x, b, step, y } = self;
+        for (i, y) in y.chunks_mut(4).enumerate() {
+            let b = &b[(i * 4 * step).min(b.len())..];
+            // SAFETY: the caller has the instruction set.
+            unsafe {
+                match <&mut [f32; 4]>::try_from(&mut *y) {
+                    Ok(y) => add_dots::<L, 4>(x, b, step, y),
+                    Err(_) => y.iter_mut().enumerate().for_each(|(i, y)| {
+                        add_dots::<L, 1>(x, &b[(i * step).min(b.len())..], step, std::array::from_mut(y));
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// Adds the dot products of `x` and `COLS` columns of `b`, `step` apart, to `y`.
+///
+/// # Safety
+/// The processor has the instruction set.
+#[inline(always)]
+unsafe fn add_dots<L: Lanes, const COLS: usize>(x: &[f32], b: &[f32], step: usize, y: &mut [f32; COLS]) {
+    let k = x.len();
+    assert!(k == 0 || (COLS - 1) * step + k <= b.len(), "the matrix is too short");
+    // SAFETY: the assertion; the mask is that of the rest of `x`; lanes are as long as `values`.
+    unsafe {
+        let mut sums = [[L::splat(0.0); 2]; COLS];
+        let full = k / (2 * L::LEN) * (2 * L::LEN);
+        for at in (0..full).step_by(2 * L::LEN) {
+            let x = [L::load(x.as_ptr().add(at)), L::load(x.as_ptr().add(at + L::LEN))];
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let b = b.as_ptr().add(i * step + at);
+                sums[0] = x[0].mul_add(L::load(b), sums[0]);
+                sums[1] = x[1].mul_add(L::load(b.add(L::LEN)), sums[1]);
+            }
+        }
+        for at in (full..k).step_by(L::LEN) {
+            let part = L::first(k - at);
+            let x = L::load_part(x.as_ptr().add(at), part);
+            for (i, sums) in sums.iter_mut().enumerate() {
+                sums[0] = x.mul_add(L::load_part(b.as_ptr().add(i * step + at), part), sums[0]);
+            }
+        }
+        for (y, sums) in y.iter_mut().zip(sums) {
+            let mut values = [0f32; 16];
+            const { assert!(L::LEN <= 16) };
+            sums[0].add(sums[1]).store(values.as_mut_ptr());
+            let mut half = 8;
+            while half > 0 {
+                (0..half).for_each(|i| values[i] += values[i + half]);
+                half /= 2;
+            }
+            *y += values[0];
+        }
+    }
+}
+
 /// The product by `matrixmultiply`, for processors that it has a kernel for and we have none.
-fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool) {
+fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, tasks: usize) {
     let beta = match old {
         Old::Times(beta) => beta,
         Old::Bias(bias) => {
@@ -270,22 +529,7 @@ fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool
             );
         }
     };
-    in_blocks(c, k, parallel, run);
-}
-
-/// Up to this many rows of `a`, copying `b` costs more than it saves, ...
-const IN_PLACE_ROWS: usize = 64;
-/// ... and also when all of `b` lies in the first-level cache.
-const IN_PLACE_LEN: usize = 4096;
-
-/// Space for the transposed product, where that one is faster: there the two operands change roles.
-/// `a` is then copied instead of a `b` that would have to be, and its few rows become
-/// columns, so that the threads share those of `b`.
-fn turned(a: Mat, b: Mat, parallel: bool) -> Option<Scratch> {
-    let (m, k, n) = (a.rows, a.cols, b.cols);
-    let cheaper = !b.rows_are_contiguous() && m > 1 && m * (k + n) < k * n;
-    let shared = parallel && (8..=BLOCK_ROWS).contains(&m) && n > BLOCK_ROWS && 2 * m * n * k > 2 * BLOCK_FLOPS;
-    (cheaper || shared).then(|| Scratch::take(m * n))
+    in_blocks(c, tasks, run);
 }
 
 /// Adds `turned`, the transpose of a product, to `c`.
@@ -352,6 +596,60 @@ mod tests {
             let width = if flips[2] { m } else { n };
             for (i, (new, old)) in got.iter().zip(&c).enumerate() {
                 assert!(i % crs < width || new == old);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_across_the_limits_agree_with_another_crate() {
+        on_each(across_limits);
+    }
+
+    /// Sizes around those where blocks, copies and tasks begin, against `matrixmultiply`.
+    fn across_limits() {
+        let mut draws = Draws::new("gemm limits");
+        let (rows, depths) = ([1, 5, 63, 130, 257, 513], [1, 255, 257, 520]);
+        let cols = [1, 31, 100, 130, 330, BLOCK_COLS + 70];
+        for case in 0..120 {
+            let (m, k, n) = (rows[case % 6], depths[draws.below(4)], cols[draws.below(6)]);
+            let (a, b, old) = (draws.floats(m * k), draws.floats(k * n), draws.floats(m * n));
+            let (turn_a, turn_b, beta) = (draws.below(2) == 1, draws.below(2) == 1, [0.0, 1.0][draws.below(2)]);
+            let left = if turn_a { Mat::new(&a, k, m).t() } else { Mat::new(&a, m, k) };
+            let right = if turn_b { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
+            let (mut got, mut parallel, mut want) = (old.clone(), old.clone(), old);
+            gemm(1.0, left, right, beta, MatMut::new(&mut got, m, n));
+            gemm_parallel(1.0, left, right, beta, MatMut::new(&mut parallel, m, n));
+            let [(ar, ac), (br, bc)] = [left, right].map(|x| (x.row_stride as isize, x.col_stride as isize));
+            let c = want.as_mut_ptr();
+            // SAFETY: the strides are those of matrices that hold their values.
+            unsafe {
+                matrixmultiply::sgemm(m, k, n, 1.0, a.as_ptr(), ar, ac, b.as_ptr(), br, bc, beta, c, n as isize, 1);
+            }
+            assert_close(&got, &want, 1e-5);
+            assert_close(&parallel, &want, 1e-5);
+        }
+    }
+
+    #[test]
+    fn every_cut_is_the_same_on_any_number_of_threads() {
+        let mut draws = Draws::new("gemm cuts");
+        // Rows with a shared copy, columns, a transposed product, a row by rows and by columns.
+        for [m, k, n] in [[700, 300, 90], [200, 300, 300], [70, 600, 700], [1, 1100, 1030]] {
+            let (a, b) = (draws.floats(m * k), draws.floats(k * n));
+            for right in [Mat::new(&b, k, n), Mat::new(&b, n, k).t()] {
+                let run = |threads| {
+                    let mut c = vec![f32::NAN; m * n];
+                    threads::with_num_threads(threads, || {
+                        gemm_parallel(1.0, Mat::new(&a, m, k), right, 0.0, MatMut::new(&mut c, m, n));
+                    });
+                    c
+                };
+                let (one, mut want) = (run(1), vec![0.0; m * n]);
+                assert!(one == run(2) && one == run(3), "{m} x {k} x {n}");
+                let dense: Vec<f32> =
+                    (0..k * n).map(|i| b[i / n * right.row_stride + i % n * right.col_stride]).collect();
+                reference::gemm(1.0, &a, &dense, 0.0, &mut want, [m, k, n]);
+                assert_close(&one, &want, 1e-5);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Local response normalisation across channels, as in AlexNet.
 
-use super::reduce;
+use super::vectorised;
 use crate::error::{Result, ensure};
+use crate::runtime::threads;
 
 /// `y_i = x_i / (k + alpha * sum_j x_j²)^beta`, where `j` runs over the `size` channels around `i`
 /// (those from `i - size/2` to `i + size/2` that exist).
@@ -15,6 +16,9 @@ pub struct Lrn {
     alpha: f32,
     beta: f32,
 }
+
+/// One thread takes at once whole rows of about so many values.
+const VALUES: usize = 1 << 16;
 
 impl Default for Lrn {
     /// The paper's constants: size 5, k 2, alpha 1e-4, beta 0.75.
@@ -48,17 +52,24 @@ impl Lrn {
         if channels == 0 {
             return;
         }
-        // Squares stand in y until they are summed.
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x * x;
-        }
-        for (square, scale) in y.chunks_exact(channels).zip(scale.chunks_exact_mut(channels)) {
-            self.window_sums(square, scale);
-        }
-        for ((y, x), scale) in y.iter_mut().zip(x).zip(scale) {
-            *scale = self.k + self.alpha * *scale;
-            *y = x * self.power(*scale);
-        }
+        let chunk = VALUES.next_multiple_of(channels);
+        threads::for_each_two_chunks([y, scale], chunk, |i, y, scale| {
+            let outputs = y.chunks_exact_mut(channels).zip(scale.chunks_exact_mut(channels));
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (x, (y, scale)) in x[i * chunk..].chunks_exact(channels).zip(outputs) {
+                        // Squares stand in y until they are summed.
+                        y.iter_mut().zip(x).for_each(|(y, x)| *y = x * x);
+                        self.window_sums(y, scale);
+                        for ((y, x), scale) in y.iter_mut().zip(x).zip(scale) {
+                            *scale = self.k + self.alpha * *scale;
+                            *y = x * self.power(*scale);
+                        }
+                    }
+                },
+            );
+        });
     }
 
     /// The gradient of the loss by `x`, from `dy` and what the forward pass read and left.
@@ -73,32 +84,49 @@ impl Lrn {
         if channels == 0 {
             return;
         }
-        for (((work, x), scale), dy) in work.iter_mut().zip(x).zip(scale).zip(dy) {
-            *work = dy * x * self.power(*scale) / scale;
-        }
-        for (terms, sums) in work.chunks_exact(channels).zip(dx.chunks_exact_mut(channels)) {
-            self.window_sums(terms, sums);
-        }
         let factor = 2.0 * self.alpha * self.beta;
-        for (((dx, x), scale), dy) in dx.iter_mut().zip(x).zip(scale).zip(dy) {
-            *dx = dy * self.power(*scale) - factor * x * *dx;
-        }
+        let chunk = VALUES.next_multiple_of(channels);
+        threads::for_each_two_chunks([dx, work], chunk, |i, dx, work| {
+            let [x, scale, dy] = [x, scale, dy].map(|given| given[i * chunk..].chunks_exact(channels));
+            let outputs = dx.chunks_exact_mut(channels).zip(work.chunks_exact_mut(channels));
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (((x, scale), dy), (dx, work)) in x.zip(scale).zip(dy).zip(outputs) {
+                        for (((work, x), scale), dy) in work.iter_mut().zip(x).zip(scale).zip(dy) {
+                            *work = dy * x * self.power(*scale) / scale;
+                        }
+                        self.window_sums(work, dx);
+                        for (((dx, x), scale), dy) in dx.iter_mut().zip(x).zip(scale).zip(dy) {
+                            *dx = dy * self.power(*scale) - factor * x * *dx;
+                        }
+                    }
+                },
+            );
+        });
     }
 
     /// `sums[i]` = the sum of `values` in the window around `i`: whole rows shifted and added, so
     /// that it vectorises over channels.
+    #[inline(always)]
     fn window_sums(&self, values: &[f32], sums: &mut [f32]) {
         sums.copy_from_slice(values);
         let channels = values.len();
         for shift in 1..=(self.size / 2).min(channels - 1) {
-            reduce::add(&mut sums[shift..], &values[..channels - shift]);
-            reduce::add(&mut sums[..channels - shift], &values[shift..]);
+            sums[shift..].iter_mut().zip(values).for_each(|(sum, x)| *sum += x);
+            sums.iter_mut().zip(&values[shift..]).for_each(|(sum, x)| *sum += x);
         }
     }
 
     /// `scale^-beta`; the paper's exponent takes two square roots, which are much cheaper.
+    #[inline(always)]
     fn power(&self, scale: f32) -> f32 {
-        if self.beta == 0.75 { 1.0 / (scale.sqrt() * scale.sqrt().sqrt()) } else { scale.powf(-self.beta) }
+        if self.beta == 0.75 {
+            let root = scale.sqrt();
+            1.0 / (root * root.sqrt())
+        } else {
+            scale.powf(-self.beta)
+        }
     }
 }
 

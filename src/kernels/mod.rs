@@ -13,14 +13,21 @@
 //! `matrixmultiply`, which has kernels for other processors too.
 
 pub mod conv;
+pub mod conv3d;
 pub mod gemm;
+mod limit;
 pub mod lrn;
 pub mod pool;
+pub mod pool3d;
 mod product;
 pub mod reduce;
 pub mod reference;
+pub mod resize;
 mod scratch;
 mod simd;
 mod tile;
 
+#[doc(hidden)]
+pub use limit::peak_flops;
 pub use simd::instruction_set;
+pub(crate) use simd::vectorised;

@@ -1,17 +1,19 @@
 //! Many tiles: the loops of a matrix product around [`tile`](super::tile), and the copy of the right operand
 //! that it reads.
 //!
-//! The left operand is never copied. The right one is cut into panels as wide as a tile. A panel is
-//! read again for each few rows of the left one, so where there are many rows, its rows are copied
-//! to follow each other.
+//! The right operand is cut into panels as wide as a tile. A panel is read again for each few rows of the left one, so
+//! where there are many rows, its rows are copied to follow each other. The left one is copied only where it
+//! is read by columns that are far apart.
 
 use super::scratch::Scratch;
 use super::simd::{Isa, Lanes, Work};
-use super::tile::{Left, Reading, Right, Sizes, Start, split, tile};
+use super::tile::{Left, Reading, Right, Sizes, Start, split, tile_at};
+use crate::runtime::threads;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Rows of panels that are worked on at once, so that a panel stays in the first-level cache ...
-const DEPTH: usize = 384;
+pub(super) const DEPTH: usize = 256;
 /// ... and rows of the left operand: these times `DEPTH` values stay in the second-level cache.
 const HEIGHT: usize = 252;
 
@@ -38,6 +40,18 @@ pub(super) struct Source<'a> {
     pub col_stride: usize,
 }
 
+impl<'a> Source<'a> {
+    /// The columns from `first` on.
+    pub(super) fn columns(self, first: usize) -> Self {
+        Source { data: self.data.get(first * self.col_stride..).unwrap_or_default(), ..self }
+    }
+
+    /// The rows from `first` on.
+    pub(super) fn rows(self, first: usize) -> Self {
+        Source { data: self.data.get(first * self.row_stride..).unwrap_or_default(), ..self }
+    }
+}
+
 impl<'a> Panels<'a> {
     /// Reads `rows` rows of `cols` contiguous values where they are.
     pub(super) fn in_place(isa: Isa, data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
@@ -59,28 +73,44 @@ impl<'a> Panels<'a> {
 
     /// Copies a matrix into the rows `at`.
     pub(super) fn copy_in(&mut self, isa: Isa, at: Range<usize>, source: Source, factor: f32) {
-        let (total, cols, wide, lanes) = (self.rows, self.cols, self.sizes.cols(), self.sizes.lanes);
+        let (total, cols, sizes) = (self.rows, self.cols, self.sizes);
         let Data::Copied(data) = &mut self.data else { return };
-        for first in (0..cols).step_by(wide) {
-            let count = wide.min(cols - first);
-            let width = count.next_multiple_of(lanes);
-            let panel = &mut data[first * total..][at.start * width..at.end * width];
-            let from = source.data.get(first * source.col_stride..).unwrap_or_default();
-            if source.col_stride == 1 {
-                for (k, to) in panel.chunks_exact_mut(width).enumerate() {
-                    let from = &from[k * source.row_stride..][..count];
-                    to[..count].copy_from_slice(from);
-                    to[count..].fill(0.0);
-                }
-            } else {
-                let rows = at.len();
-                isa.run(Transpose { from, from_step: source.col_stride, to: panel, to_step: width, rows, cols: count });
-                panel.chunks_exact_mut(width).for_each(|row| row[count..].fill(0.0));
-            }
-            if factor != 1.0 {
-                panel.iter_mut().for_each(|x| *x *= factor);
-            }
+        let wide = GROUP * sizes.cols();
+        for (i, group) in data.chunks_mut((total * wide).max(1)).enumerate().take(cols.div_ceil(wide)) {
+            copy_group(
+                isa,
+                sizes,
+                group,
+                total,
+                at.clone(),
+                source.columns(i * wide),
+                wide.min(cols - i * wide),
+                factor,
+            );
         }
+    }
+
+    /// [`copy`](Self::copy) on all threads.
+    pub(super) fn copy_parallel(isa: Isa, source: Source, rows: usize, cols: usize, factor: f32) -> Panels<'static> {
+        let mut panels = Panels::new(isa, rows, cols);
+        let sizes = panels.sizes;
+        let wide = GROUP * sizes.cols();
+        if let Data::Copied(data) = &mut panels.data {
+            let mut groups: Vec<_> = data.chunks_mut((rows * wide).max(1)).collect();
+            threads::for_each(&mut groups, |i, group| {
+                copy_group(
+                    isa,
+                    sizes,
+                    group,
+                    rows,
+                    0..rows,
+                    source.columns(i * wide),
+                    wide.min(cols - i * wide),
+                    factor,
+                );
+            });
+        }
+        panels
     }
 
     /// The panels of some rows, each with its first column.
@@ -97,6 +127,84 @@ impl<'a> Panels<'a> {
             };
             (first, Right { b, step, cols: count })
         })
+    }
+}
+
+/// Panels that are copied at once: that much of each row is read where it lies.
+const GROUP: usize = 8;
+
+/// Copies `cols` columns of a matrix into the rows `at` of panels of `total` rows.
+#[allow(clippy::too_many_arguments)]
+fn copy_group(
+    isa: Isa,
+    sizes: &Sizes,
+    panels: &mut [f32],
+    total: usize,
+    at: Range<usize>,
+    source: Source,
+    cols: usize,
+    factor: f32,
+) {
+    if source.col_stride == 1 {
+        return isa.run(Pack { panels, total, at, source, cols, factor });
+    }
+    for first in (0..cols).step_by(sizes.cols()) {
+        let count = sizes.cols().min(cols - first);
+        let width = count.next_multiple_of(sizes.lanes);
+        let panel = &mut panels[first * total..][at.start * width..at.end * width];
+        let (from, rows) = (source.columns(first).data, at.len());
+        isa.run(Transpose { from, from_step: source.col_stride, to: panel, to_step: width, rows, cols: count });
+        if width > count {
+            panel.chunks_exact_mut(width).for_each(|row| row[count..].fill(0.0));
+        }
+        if factor != 1.0 {
+            panel.iter_mut().for_each(|x| *x *= factor);
+        }
+    }
+}
+
+/// Copies rows into panels, row by row: a row of a large matrix is a page of memory of its own.
+struct Pack<'a> {
+    panels: &'a mut [f32],
+    total: usize,
+    at: Range<usize>,
+    source: Source<'a>,
+    cols: usize,
+    factor: f32,
+}
+
+impl Work for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Pack { panels, total, at, source, cols, factor } = self;
+        let wide = 2 * L::LEN;
+        assert!(at.end <= total && panels.len() >= total * cols.next_multiple_of(L::LEN));
+        for (i, k) in at.enumerate() {
+            let row = &source.data[i * source.row_stride..][..cols];
+            for first in (0..cols).step_by(wide) {
+                let count = wide.min(cols - first);
+                // SAFETY: of `row`, `count` values from `first` on are read, and none that a mask hides; the row `k`
+                // of the panel is as wide as the vectors that are written, as asserted; the caller has the
+                // instruction set.
+                unsafe {
+                    let scale = L::splat(factor);
+                    let from = row.as_ptr().add(first);
+                    let to = panels.as_mut_ptr().add(first * total + k * count.next_multiple_of(L::LEN));
+                    if count == wide {
+                        L::load(from).mul_add(scale, L::splat(0.0)).store(to);
+                        L::load(from.add(L::LEN)).mul_add(scale, L::splat(0.0)).store(to.add(L::LEN));
+                        continue;
+                    }
+                    for at in (0..count).step_by(L::LEN) {
+                        L::load_part(from.add(at), L::first(count - at))
+                            .mul_add(scale, L::splat(0.0))
+                            .store(to.add(at));
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -152,29 +260,108 @@ pub(super) fn product(
     c: &mut [f32],
     c_step: usize,
 ) {
+    // SAFETY: the slice is borrowed alone.
+    unsafe { product_at(isa, a, reading, rows, depth, right, start, (c.as_mut_ptr(), c.len()), c_step) }
+}
+
+/// [`product`] where others work on other columns of `c`.
+///
+/// # Safety
+/// `c` is a pointer and the number of values from there on that are valid. Nobody else uses `rows` rows of them, as
+/// wide as `right`.
+///
+/// # Panics
+/// As [`product`].
+#[allow(clippy::too_many_arguments, reason = "a product has many")]
+pub(super) unsafe fn product_at(
+    isa: Isa,
+    a: &[f32],
+    reading: Reading,
+    rows: usize,
+    depth: usize,
+    right: &Panels,
+    start: Start,
+    (c, c_len): (*mut f32, usize),
+    c_step: usize,
+) {
     let sizes = Sizes::of(isa);
+    let (row_step, k_step) = match reading {
+        Reading::Rows(step) => (step, 1),
+        Reading::Columns(step) => (1, step),
+    };
+    let copies = matches!(reading, Reading::Columns(step) if step >= COPY_STEP) && right.cols >= COPY_COLS && depth > 0;
+    let mut copy = copies.then(|| Scratch::take(HEIGHT.min(rows) * DEPTH));
     // Without depth there is still one round, which stores the start.
     for ks in split(depth, DEPTH).chain((depth == 0).then_some(0..0)) {
         let start = if ks.start > 0 { Start::Sum } else { start };
-        let k_step = match reading {
-            Reading::Rows(_) => 1,
-            Reading::Columns(step) => step,
-        };
-        let row_step = match reading {
-            Reading::Rows(step) => step,
-            Reading::Columns(_) => 1,
-        };
-        let left = Left { a, reading, segments: &[ks.start * k_step], run: ks.len() };
         for block in split(rows, HEIGHT) {
+            let from = a.get(block.start * row_step + ks.start * k_step..).unwrap_or_default();
+            let copied = copy.as_mut().map(|to| {
+                let (step, rows, depth, most) = (k_step, block.len(), ks.len(), sizes.wide);
+                isa.run(CopyColumns { from, step, rows, depth, most, to });
+                &to[..]
+            });
             for (col, right) in right.of(ks.clone()) {
                 let start = match start {
                     Start::Bias(bias) => Start::Bias(&bias[col..]),
                     start => start,
                 };
-                for at in split(block.len(), sizes.rows(right.cols)) {
-                    let (row, count) = (block.start + at.start, at.len());
-                    let c = &mut c[row * c_step + col..];
-                    tile(isa, count, &left, row * row_step, &right, start, false, c, c_step);
+                let most = if copied.is_some() { sizes.wide } else { sizes.rows(right.cols) };
+                for at in split(block.len(), most) {
+                    let (a, reading, a_start) = match copied {
+                        Some(a) => (a, Reading::Columns(at.len()), at.start * ks.len()),
+                        None => (from, reading, at.start * row_step),
+                    };
+                    let left = Left { a, reading, segments: &[0], run: ks.len() };
+                    let first = (block.start + at.start) * c_step + col;
+                    assert!(first <= c_len, "a tile begins outside of c");
+                    // SAFETY: what is left of `c` from the tile on; it is one of the rows and columns that the caller
+                    // promised.
+                    unsafe {
+                        let c = (c.add(first), c_len - first);
+                        tile_at(isa, at.len(), &left, a_start, &right, start, false, c, c_step);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A block of a left operand that is read by columns is copied when a right one of so many columns reads it often
+/// enough ...
+const COPY_COLS: usize = 128;
+/// ... and its lines are so far apart that each is in a page of memory of its own, or nearly (1.3 times as fast for
+/// 1024 x 1024 x 1024). Copying one that is read by rows gained nothing.
+const COPY_STEP: usize = 192;
+
+/// Copies a block of a left operand that is read by columns, cut into the rows of tiles, of `most` rows, each without
+/// gaps.
+struct CopyColumns<'a> {
+    from: &'a [f32],
+    step: usize,
+    rows: usize,
+    depth: usize,
+    most: usize,
+    to: &'a mut [f32],
+}
+
+impl Work for CopyColumns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let CopyColumns { from, step, rows, depth, most, to } = self;
+        assert!(most <= L::LEN && to.len() >= rows * depth);
+        let tiles: SmallVec<[Range<usize>; 64]> = split(rows, most).collect();
+        for k in 0..depth {
+            let from = &from[k * step..][..rows];
+            for at in &tiles {
+                // SAFETY: the rows `at` are within `rows`, so both ends lie in their slices, `to` as asserted; they
+                // fit a vector. The caller has the instruction set.
+                unsafe {
+                    let part = L::first(at.len());
+                    let to = to.as_mut_ptr().add(at.start * depth + k * at.len());
+                    L::load_part(from.as_ptr().add(at.start), part).store_part(to, part);
                 }
             }
         }

@@ -99,6 +99,30 @@ pub(super) fn tile(
     c: &mut [f32],
     c_step: usize,
 ) {
+    // SAFETY: the slice is borrowed alone.
+    unsafe { tile_at(isa, rows, left, a_start, right, start, relu, (c.as_mut_ptr(), c.len()), c_step) }
+}
+
+/// [`tile`] where others work on other columns of the same rows.
+///
+/// # Safety
+/// `c` is a pointer and the number of values from there on that are valid. Nobody else uses those of this tile.
+///
+/// # Panics
+/// As [`tile`].
+#[allow(clippy::too_many_arguments, reason = "the innermost function, called everywhere")]
+#[inline]
+pub(super) unsafe fn tile_at(
+    isa: Isa,
+    rows: usize,
+    left: &Left,
+    a_start: usize,
+    right: &Right,
+    start: Start,
+    relu: bool,
+    (c, c_len): (*mut f32, usize),
+    c_step: usize,
+) {
     let table = tiles(isa);
     let cols = right.cols;
     let (wide, by_rows) = (cols > table.sizes.lanes, matches!(left.reading, Reading::Rows(_)));
@@ -119,7 +143,7 @@ pub(super) fn tile(
     let reach = a_start + left.segments.iter().fold(0, |most, &at| most.max(at)) + within;
     assert!(depth == 0 || reach <= left.a.len(), "a tile reads up to {reach} of {} values of a", left.a.len());
     assert!(depth == 0 || (depth - 1) * right.step + cols <= right.b.len(), "a tile reads outside of b");
-    assert!((rows - 1) * c_step + cols <= c.len() && (c_step >= cols || rows == 1), "a tile writes outside of c");
+    assert!((rows - 1) * c_step + cols <= c_len && (c_step >= cols || rows == 1), "a tile writes outside of c");
     let (start, bias) = match start {
         Start::Zero => (Begin::Zero, std::ptr::null()),
         Start::Sum => (Begin::Sum, std::ptr::null()),
@@ -138,14 +162,14 @@ pub(super) fn tile(
         b: right.b.as_ptr(),
         b_step: right.step,
         cols,
-        c: c.as_mut_ptr(),
+        c,
         c_step,
         start,
         bias,
         relu,
     };
-    // SAFETY: all that a tile reads and writes lies in the slices, as was just checked; the
-    // instruction set is there, since `isa` is.
+    // SAFETY: all that a tile reads and writes lies in the slices and in what the caller promised of `c`, as was
+    // just checked; the instruction set is there, since `isa` is.
     unsafe { tile(&raw) }
 }
 
@@ -265,23 +289,20 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
             let mask = L::first(raw.cols - (VECTORS - 1) * L::LEN);
             let last = VECTORS - 1;
             let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
-            match raw.start {
-                Begin::Zero => {}
-                Begin::Bias => {
-                    for v in 0..VECTORS {
-                        let from = raw.bias.add(v * L::LEN);
-                        let bias = if v < last { L::load(from) } else { L::load_part(from, mask) };
-                        for row in &mut sums {
-                            row[v] = bias;
-                        }
+            if let Begin::Bias = raw.start {
+                for v in 0..VECTORS {
+                    let from = raw.bias.add(v * L::LEN);
+                    let bias = if v < last { L::load(from) } else { L::load_part(from, mask) };
+                    for row in &mut sums {
+                        row[v] = bias;
                     }
                 }
-                Begin::Sum => {
-                    for (i, row) in sums.iter_mut().enumerate() {
-                        for (v, sum) in row.iter_mut().enumerate() {
-                            let from = raw.c.add(i * raw.c_step + v * L::LEN);
-                            *sum = if v < last { L::load(from) } else { L::load_part(from, mask) };
-                        }
+            }
+            if ROWS * VECTORS > FEW {
+                // What is read and written last may be far away: it comes while the sums are made.
+                for i in 0..ROWS {
+                    for v in 0..VECTORS {
+                        L::prefetch(raw.c.wrapping_add(i * raw.c_step + v * L::LEN));
                     }
                 }
             }
@@ -307,6 +328,14 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
                 for (row, others) in sums.iter_mut().zip(&others) {
                     for (sum, other) in row.iter_mut().zip(others) {
                         *sum = sum.add(*other);
+                    }
+                }
+            }
+            if let Begin::Sum = raw.start {
+                for (i, row) in sums.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        let from = raw.c.add(i * raw.c_step + v * L::LEN);
+                        *sum = sum.add(if v < last { L::load(from) } else { L::load_part(from, mask) });
                     }
                 }
             }

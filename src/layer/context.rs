@@ -1,6 +1,7 @@
 //! The contexts of a forward and of a backward call, and what passes between them.
 
-use super::{Gradients, Layer, Param, Values};
+use super::{Gradients, Layer, LayerHandle, Param, Values};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::random::{self, Rng};
 use crate::runtime::Workspace;
@@ -8,7 +9,7 @@ use crate::shape::Dims;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What is the same for all layers of one pass over (a piece of) a batch.
 #[derive(Debug, Clone)]
@@ -50,9 +51,30 @@ pub(crate) struct Effects {
     pub states: Vec<(Param, Tensor)>,
 }
 
+/// What a call of a layer is given besides tensors, by name (Keras: the keyword arguments of `call`).
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    /// Plain values: `use_causal_mask`.
+    pub values: Config,
+    /// Names of the inputs that were given by name: `initial_state`, with their places among the inputs.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Whether this call is part of training, whatever the model does.
+    pub training: Option<bool>,
+    /// Whether several inputs are arguments of their own (`layer(query, value)`) and not a list of inputs.
+    pub separate: bool,
+}
+
+/// The masks of inputs or outputs: for sequences `(batch, time)`, 1 where a step counts and 0 where it does not.
+pub type Masks = SmallVec<[Option<Tensor>; 1]>;
+
 /// The context of one forward call of a layer.
 pub struct Forward<'a> {
     pub(crate) pass: &'a Pass,
+    pub(crate) training: bool,
+    pub(crate) arguments: &'a Arguments,
+    pub(crate) masks: Masks,
+    /// Those of the outputs, where the layer set them.
+    pub(crate) output_masks: Option<Masks>,
     pub(crate) saved: &'a mut Saved,
     pub(crate) effects: &'a mut Effects,
     pub(crate) stream: u64,
@@ -61,10 +83,51 @@ pub struct Forward<'a> {
     pub(crate) inputs_need_gradient: bool,
 }
 
+impl<'a> Forward<'a> {
+    /// The context of a whole model's forward pass.
+    pub(crate) fn of_model(pass: &'a Pass, saved: &'a mut Saved, effects: &'a mut Effects, recording: bool) -> Self {
+        static NONE: LazyLock<Arguments> = LazyLock::new(Arguments::default);
+        Forward {
+            pass,
+            training: pass.training,
+            arguments: &NONE,
+            masks: Masks::new(),
+            output_masks: None,
+            saved,
+            effects,
+            stream: 0,
+            trainable: true,
+            recording,
+            inputs_need_gradient: false,
+        }
+    }
+}
+
 impl Forward<'_> {
     /// Whether this call is part of training (dropout drops, batch statistics are used).
     pub fn training(&self) -> bool {
-        self.pass.training
+        self.training
+    }
+
+    /// What this call was given besides its inputs.
+    pub fn arguments(&self) -> &Arguments {
+        self.arguments
+    }
+
+    /// The mask of input `i`, if it has one: see [`Masks`].
+    pub fn mask(&self, i: usize) -> Option<&Tensor> {
+        self.masks.get(i)?.as_ref()
+    }
+
+    /// The masks of all inputs.
+    pub fn masks(&self) -> &[Option<Tensor>] {
+        &self.masks
+    }
+
+    /// Sets the masks of the outputs. Without it a layer that [supports masking](Layer::supports_masking) hands
+    /// the mask of its first input on, and another one none.
+    pub fn set_masks(&mut self, masks: impl IntoIterator<Item = Option<Tensor>>) {
+        self.output_masks = Some(masks.into_iter().collect());
     }
 
     /// Whether this layer's weights are to be learned.
@@ -149,39 +212,97 @@ impl Forward<'_> {
         self.effects.states.push((param.clone(), value));
     }
 
-    /// Calls a child layer, whose saved tensors and random streams are kept apart by `index`.
+    /// Calls a child layer, whose saved tensors and random streams are kept apart by `index`, without masks.
     ///
     /// # Errors
     /// Those of the child.
     pub fn child(&mut self, index: u64, layer: &dyn Layer, inputs: Values) -> Result<Values> {
-        let stream = child_stream(self.stream, index);
-        let (trainable, recording, need) = (self.trainable, self.recording, true);
-        self.nested(stream, trainable, recording, need, |cx| layer.forward(inputs, cx))
+        self.child_masked(index, layer, inputs, []).map(|(outputs, _)| outputs)
     }
 
-    pub(crate) fn nested<T>(
+    /// As [`child`](Self::child), for inputs with masks; returns those of the outputs too.
+    ///
+    /// # Errors
+    /// Those of the child.
+    pub fn child_masked(
         &mut self,
-        stream: u64,
-        trainable: bool,
-        recording: bool,
-        inputs_need_gradient: bool,
-        call: impl FnOnce(&mut Forward<'_>) -> Result<T>,
-    ) -> Result<T> {
+        index: u64,
+        layer: &dyn Layer,
+        inputs: Values,
+        masks: impl IntoIterator<Item = Option<Tensor>>,
+    ) -> Result<(Values, Masks)> {
+        let call = Call {
+            stream: child_stream(self.stream, index),
+            masks: masks.into_iter().collect(),
+            trainable: self.trainable,
+            recording: self.recording,
+            inputs_need_gradient: true,
+            arguments: None,
+        };
+        self.nested(call, layer.supports_masking(), |cx| layer.forward(inputs, cx))
+    }
+
+    /// As [`child_masked`](Self::child_masked), for a layer that is wrapped with its name and its activity regularizer.
+    pub(crate) fn wrapped(
+        &mut self,
+        index: u64,
+        layer: &LayerHandle,
+        inputs: Values,
+        masks: impl IntoIterator<Item = Option<Tensor>>,
+    ) -> Result<(Values, Masks)> {
+        let call = Call {
+            stream: child_stream(self.stream, index),
+            masks: masks.into_iter().collect(),
+            trainable: self.trainable && layer.trainable(),
+            recording: self.recording,
+            inputs_need_gradient: true,
+            arguments: None,
+        };
+        self.nested(call, layer.layer().supports_masking(), |cx| layer.forward(inputs, cx))
+    }
+
+    pub(crate) fn nested(
+        &mut self,
+        call: Call<'_>,
+        passes_masks: bool,
+        run: impl FnOnce(&mut Forward<'_>) -> Result<Values>,
+    ) -> Result<(Values, Masks)> {
+        let Call { stream, masks, trainable, recording, inputs_need_gradient, arguments } = call;
+        static NONE: LazyLock<Arguments> = LazyLock::new(Arguments::default);
+        let arguments = arguments.unwrap_or(&NONE);
         let mut saved = Saved::default();
-        let output = call(&mut Forward {
+        let first = masks.first().cloned().flatten();
+        let mut cx = Forward {
             pass: self.pass,
+            training: arguments.training.unwrap_or(self.training),
+            arguments,
+            masks,
+            output_masks: None,
             saved: &mut saved,
             effects: self.effects,
             stream,
             trainable,
             recording,
             inputs_need_gradient,
-        })?;
+        };
+        let outputs = run(&mut cx)?;
+        let masks =
+            cx.output_masks.unwrap_or_else(|| outputs.iter().map(|_| first.clone().filter(|_| passes_masks)).collect());
         if recording {
             self.saved.0.push(Item::Call(saved));
         }
-        Ok(output)
+        Ok((outputs, masks))
     }
+}
+
+/// What is different for one call of a layer.
+pub(crate) struct Call<'a> {
+    pub stream: u64,
+    pub masks: Masks,
+    pub trainable: bool,
+    pub recording: bool,
+    pub inputs_need_gradient: bool,
+    pub arguments: Option<&'a Arguments>,
 }
 
 pub(crate) fn child_stream(stream: u64, index: u64) -> u64 {
@@ -314,6 +435,18 @@ impl Backward<'_> {
     /// Those of the child.
     pub fn child(&mut self, layer: &dyn Layer, gradients: Values, wanted: &[bool]) -> Result<Gradients> {
         let trainable = self.trainable;
+        self.nested(trainable, wanted.iter().copied().collect(), |cx| layer.backward(gradients, cx))
+    }
+
+    /// Calls the backward pass of the wrapped layer that was called last; a gradient that nothing gave is `None`.
+    pub(crate) fn wrapped(
+        &mut self,
+        layer: &LayerHandle,
+        gradients: impl IntoIterator<Item = Option<Tensor>>,
+        wanted: &[bool],
+    ) -> Result<Gradients> {
+        let trainable = self.trainable && layer.trainable();
+        let gradients = gradients.into_iter().collect();
         self.nested(trainable, wanted.iter().copied().collect(), |cx| layer.backward(gradients, cx))
     }
 

@@ -1,8 +1,10 @@
 //! A layer with what belongs to every layer.
 
-use super::{Backward, Build, Forward, Gradients, Layer, Param, Values};
+use super::{Arguments, Backward, Build, Forward, Gradients, Layer, Param, Values};
 use crate::config::Shared;
 use crate::error::{Context, Result, ensure};
+use crate::model::nested::Nested;
+use crate::model::{SymbolicTensor, Symbols};
 use crate::regularizers::Regularizer;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -25,8 +27,8 @@ struct HandleInner {
     trainable: AtomicBool,
     activity_regularizer: RwLock<Option<Shared<dyn Regularizer>>>,
     layer: RwLock<Box<dyn Layer>>,
-    /// The shapes of the inputs it was built for.
-    built: RwLock<Option<Vec<Shape>>>,
+    /// The shapes of the inputs it was built for, and what the paths of its weights begin with.
+    built: RwLock<Option<(Vec<Shape>, String)>>,
 }
 
 impl LayerHandle {
@@ -86,6 +88,11 @@ impl LayerHandle {
         any.downcast_ref::<L>().map(with)
     }
 
+    /// Shows its weights, learned and tracked, in Keras' order.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Param)) {
+        self.layer().visit(visit);
+    }
+
     /// All its weights, learned and tracked, in Keras' order.
     pub fn weights(&self) -> Vec<Param> {
         self.weights_of(&**self.layer())
@@ -102,13 +109,33 @@ impl LayerHandle {
         self.weights().iter().map(|w| w.value().len()).sum()
     }
 
+    /// The weights that a step changes: the learned ones, unless it is frozen. Of a model inside, those of its layers
+    /// that are not frozen.
+    pub fn trainable_weights(&self) -> Vec<Param> {
+        if !self.trainable() {
+            return Vec::new();
+        }
+        match self.downcast(|nested: &Nested| nested.model().layers()) {
+            Some(layers) => layers.iter().flat_map(LayerHandle::trainable_weights).collect(),
+            None => self.weights().into_iter().filter(Param::is_learned).collect(),
+        }
+    }
+
     /// Whether it has weights that a step changes.
     pub(crate) fn learns(&self) -> bool {
+        if let Some(layers) = self.downcast(|nested: &Nested| nested.model().layers()) {
+            return self.trainable() && layers.iter().any(LayerHandle::learns);
+        }
         let mut learns = false;
         if self.trainable() {
             self.layer().visit(&mut |param: &Param| learns |= param.is_learned());
         }
         learns
+    }
+
+    /// Whether the two are handles to one layer.
+    pub(crate) fn is(&self, other: &LayerHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// "layer 'conv2d' (Conv2D)".
@@ -118,6 +145,11 @@ impl LayerHandle {
 
     /// Whether its arguments make sense and it can take such inputs; and what shapes it gives out for them.
     pub(crate) fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        self.call_shapes(inputs, &Arguments::default())
+    }
+
+    /// As [`output_shapes`](Self::output_shapes), for a call with these arguments.
+    pub(crate) fn call_shapes(&self, inputs: &[Shape], arguments: &Arguments) -> Result<Vec<Shape>> {
         let infer = || {
             let layer = self.layer();
             layer.check()?;
@@ -125,35 +157,50 @@ impl LayerHandle {
                 regularizer.check().at(|| "activity_regularizer".to_owned())?;
             }
             let built = self.0.built.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(built) = built.as_ref()
+            if let Some((built, _)) = built.as_ref()
                 && !self.weights_of(&**layer).is_empty()
             {
-                let last =
-                    |shapes: &[Shape]| shapes.iter().map(|shape| (shape.rank(), shape.last())).collect::<Vec<_>>();
+                // Inputs that are given by name stand behind the others, and one call may have some that another has not.
+                let fits = built.iter().zip(inputs).all(|(a, b)| (a.rank(), a.last()) == (b.rank(), b.last()));
+                let named = !arguments.tensors.is_empty();
                 ensure!(
-                    last(built) == last(inputs),
+                    fits && (named || built.len() == inputs.len()),
                     Shape,
                     "its weights were made for inputs of shape {built:?}, and it cannot take {inputs:?}; use a new layer"
                 );
             }
-            layer.output_shapes(inputs)
+            layer.call_shapes(inputs, arguments)
         };
         infer().at(|| self.place())
     }
 
     /// Makes its weights, if it has not yet.
     pub(crate) fn build(&self, inputs: &[Shape], cx: &Build) -> Result<()> {
+        self.build_as(&self.name(), inputs, cx)
+    }
+
+    /// As [`build`](Self::build), where its weights' paths go through another name than its own: that which a layer
+    /// around it gives it (`forward_layer`).
+    pub(crate) fn build_as(&self, name: &str, inputs: &[Shape], cx: &Build) -> Result<()> {
         let build = || {
             let mut built = self.0.built.write().unwrap_or_else(PoisonError::into_inner);
             if built.is_none() {
                 let mut layer = self.0.layer.write().unwrap_or_else(PoisonError::into_inner);
-                layer.build(inputs, &mut cx.below(&self.name()))?;
-                *built = Some(inputs.to_vec());
+                let mut cx = cx.below(name);
+                layer.build(inputs, &mut cx)?;
+                *built = Some((inputs.to_vec(), cx.path().to_owned()));
             }
             Ok(())
         };
         // The place is asked for when the layer is no longer held.
         build().at(|| self.place())
+    }
+
+    /// What the paths of its weights begin with, once it is built.
+    #[cfg(feature = "keras")]
+    pub(crate) fn path(&self) -> String {
+        let built = self.0.built.read().unwrap_or_else(PoisonError::into_inner);
+        built.as_ref().map(|(_, path)| path.clone()).unwrap_or_default()
     }
 
     /// Calls the layer, and adds the penalty on its outputs to the loss.
@@ -238,3 +285,26 @@ pub trait LayerExt: Into<LayerHandle> {
 }
 
 impl<T: Into<LayerHandle>> LayerExt for T {}
+
+/// Calling a layer on symbolic tensors without a handle to it: `Dense::new(4).call(&x)?`.
+pub trait CallExt: Layer + Sized {
+    /// Calls it on one symbolic tensor or several; see [`LayerHandle::call`].
+    ///
+    /// # Errors
+    /// When it cannot take such inputs, or has several outputs.
+    fn call(self, inputs: impl Into<Symbols>) -> Result<SymbolicTensor> {
+        let handle: LayerHandle = self.into();
+        handle.call(inputs)
+    }
+
+    /// As [`call`](Self::call), for a layer of any number of outputs.
+    ///
+    /// # Errors
+    /// When it cannot take such inputs.
+    fn call_all(self, inputs: impl Into<Symbols>) -> Result<Vec<SymbolicTensor>> {
+        let handle: LayerHandle = self.into();
+        handle.call_all(inputs)
+    }
+}
+
+impl<L: Layer> CallExt for L {}

@@ -11,9 +11,9 @@ mod handle;
 mod param;
 mod values;
 
-pub use context::{Backward, Forward, GradientStore, Saved};
-pub(crate) use context::{Effects, Pass};
-pub use handle::{LayerExt, LayerHandle};
+pub use context::{Arguments, Backward, Forward, GradientStore, Masks, Saved};
+pub(crate) use context::{Call, Effects, Pass, child_stream};
+pub use handle::{CallExt, LayerExt, LayerHandle};
 pub use param::{Build, Param};
 pub use values::{Gradients, Values};
 
@@ -95,6 +95,15 @@ pub trait Layer: Any + Send + Sync {
         Ok(inputs.to_vec())
     }
 
+    /// As [`output_shapes`](Self::output_shapes), for a call with these arguments, by which a layer may give out
+    /// more (`return_attention_scores`) or take inputs by name.
+    ///
+    /// # Errors
+    /// As [`output_shapes`](Self::output_shapes).
+    fn call_shapes(&self, inputs: &[Shape], _arguments: &Arguments) -> Result<Vec<Shape>> {
+        self.output_shapes(inputs)
+    }
+
     /// Makes its weights, once the shapes of its inputs are known.
     ///
     /// # Errors
@@ -116,8 +125,23 @@ pub trait Layer: Any + Send + Sync {
     /// When the gradients do not fit.
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients>;
 
+    /// Whether the mask of its first input goes on to its outputs (Keras: `supports_masking`): so for layers that
+    /// work on each step of a sequence alone. A layer can also [set the masks](Forward::set_masks) of its outputs.
+    fn supports_masking(&self) -> bool {
+        false
+    }
+
+    /// Whether it makes masks itself (Masking, Embedding): then a batch is not split, since the loss is a mean over
+    /// all entries that count.
+    fn creates_mask(&self) -> bool {
+        false
+    }
+
     /// Shows its weights, its state and its child layers, in the order in which Keras stores them.
     fn visit(&self, _visit: &mut dyn FnMut(&Param)) {}
+
+    /// Forgets what it carries from one batch to the next (a stateful recurrent layer), as do layers inside it.
+    fn reset_states(&self) {}
 
     /// Whether, in training, an output or a tracked weight depends on several samples of the batch
     /// (BatchNormalization): then a batch is not split.
@@ -169,6 +193,11 @@ pub trait SimpleLayer: Any + Send + Sync {
         Err(config::no_config("layer", self.class_name()))
     }
 
+    /// Whether the mask of its input goes on to its output: see [`Layer::supports_masking`].
+    fn supports_masking(&self) -> bool {
+        false
+    }
+
     /// The shape of the output. By default that of the input.
     ///
     /// # Errors
@@ -196,6 +225,9 @@ impl<T: SimpleLayer> Layer for T {
     }
     fn config(&self) -> Result<Config> {
         SimpleLayer::config(self)
+    }
+    fn supports_masking(&self) -> bool {
+        SimpleLayer::supports_masking(self)
     }
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         Ok(vec![self.output_shape(one_shape(inputs)?)?])

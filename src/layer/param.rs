@@ -1,5 +1,6 @@
 //! Weights, and the context in which a layer makes them.
 
+use super::Arguments;
 use crate::config::Shared;
 use crate::constraints::Constraint;
 use crate::error::{Context, Result, ensure};
@@ -22,7 +23,8 @@ struct ParamInner {
     learned: bool,
     regularizer: Option<Shared<dyn Regularizer>>,
     constraint: Option<Shared<dyn Constraint>>,
-    value: RwLock<Tensor>,
+    /// Shared with its aliases.
+    value: Arc<RwLock<Tensor>>,
 }
 
 impl Param {
@@ -49,6 +51,11 @@ impl Param {
     /// Its shape.
     pub fn shape(&self) -> Vec<usize> {
         self.0.value.read().unwrap_or_else(PoisonError::into_inner).shape().to_vec()
+    }
+
+    /// The number of its values.
+    pub(crate) fn len(&self) -> usize {
+        self.0.value.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Sets its value.
@@ -104,12 +111,14 @@ pub struct Build {
     path: String,
     /// How many more values may be made, when they are zeros that those of a file will replace.
     room: Option<Arc<AtomicUsize>>,
+    /// What the call that the layer is built for is given.
+    arguments: Arguments,
 }
 
 impl Build {
     /// Weights start as their initializers say.
     pub(crate) fn new(seed: u64) -> Self {
-        Build { seed, path: String::new(), room: None }
+        Build { seed, path: String::new(), room: None, arguments: Arguments::default() }
     }
 
     /// Weights start as zeros, since a file has the values: so many, and no more can be made, so that
@@ -118,9 +127,24 @@ impl Build {
         Build { room: Some(Arc::new(AtomicUsize::new(values))), ..Build::new(seed) }
     }
 
+    /// What the paths of weights begin with here.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The same, for what stands below `name`.
     pub(crate) fn below(&self, name: &str) -> Self {
         Build { path: join(&self.path, name), ..self.clone() }
+    }
+
+    /// The same, for a layer that is built for a call with these arguments.
+    pub(crate) fn called_with(&self, arguments: &Arguments) -> Self {
+        Build { arguments: arguments.clone(), ..self.clone() }
+    }
+
+    /// What the call that the layer is built for is given besides its inputs: it says which inputs come by name.
+    pub fn arguments(&self) -> &Arguments {
+        &self.arguments
     }
 
     /// Makes a learned weight. Its first values depend on the model's seed and on its path alone.
@@ -155,6 +179,12 @@ impl Build {
         Ok(Param(Arc::new(self.make(name, shape, initializer)?)))
     }
 
+    /// Another name, for files, of a weight that a layer inside has: the same value, which is not learned twice.
+    pub(crate) fn alias(&self, name: &str, param: &Param) -> Param {
+        let (id, value) = (next_id(), param.0.value.clone());
+        Param(Arc::new(ParamInner { id, path: join(&self.path, name), value, ..ParamInner::default() }))
+    }
+
     /// Builds a child layer, whose weights' paths go through `name`.
     ///
     /// # Errors
@@ -169,7 +199,6 @@ impl Build {
     }
 
     fn make(&self, name: &str, shape: &[usize], initializer: &Shared<dyn Initializer>) -> Result<ParamInner> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let path = join(&self.path, name);
         let bytes = shape.iter().try_fold(4usize, |n, &d| n.checked_mul(d));
         ensure!(
@@ -197,9 +226,13 @@ impl Build {
             "{name}_initializer made values of shape {:?} for weight '{path}' of shape {shape:?}",
             value.shape()
         );
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(ParamInner { id, path, value: RwLock::new(value), ..ParamInner::default() })
+        Ok(ParamInner { id: next_id(), path, value: Arc::new(RwLock::new(value)), ..ParamInner::default() })
     }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -20,6 +20,10 @@ impl Layer for Activation {
         Activation::check(self)
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         Ok(activate(self, inputs.one()?, cx)?.into())
     }

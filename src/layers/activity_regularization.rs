@@ -37,6 +37,10 @@ impl Layer for ActivityRegularization {
         self.penalty().check()
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
         cx.add_loss(self.penalty().loss(&x) * cx.mean_scale(&x));

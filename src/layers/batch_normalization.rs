@@ -5,10 +5,11 @@ use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
+use crate::kernels::vectorised;
 use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
-use crate::shape::{Shape, resolve_axis};
+use crate::shape::{Dims, Shape, resolve_axis};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 /// The output has the shape of the input; the weights have one value for each place of `axis`. In
 /// training, mean and (biased) variance are those of the batch, over all other axes, and moving
 /// averages are kept: `moving * momentum + batch * (1 - momentum)`. Else, and when the layer is
-/// frozen, the moving averages take their place.
+/// frozen, the moving averages take their place. Of sequences with a mask only the steps that count are measured, with
+/// Keras' 1e-7 added to their number; all are normalized.
 ///
 /// Defaults: the last axis, momentum 0.99, epsilon 1e-3, with gamma (`ones`) and beta (`zeros`).
 ///
@@ -47,6 +49,9 @@ pub struct BatchNormalization {
     gamma_regularizer: Option<Shared<dyn Regularizer>>,
     beta_constraint: Option<Shared<dyn Constraint>>,
     gamma_constraint: Option<Shared<dyn Constraint>>,
+    /// Read to be refused.
+    #[serde(skip_serializing)]
+    renorm: bool,
     #[serde(skip)]
     gamma: Option<Param>,
     #[serde(skip)]
@@ -101,36 +106,6 @@ impl BatchNormalization {
         self
     }
 
-    /// What is added to the variance, positive. Default: 1e-3.
-    pub fn epsilon(mut self, epsilon: f64) -> Self {
-        self.epsilon = epsilon;
-        self
-    }
-
-    /// Whether beta is added. Default: true.
-    pub fn center(mut self, center: bool) -> Self {
-        self.center = center;
-        self
-    }
-
-    /// Whether gamma is multiplied. Default: true.
-    pub fn scale(mut self, scale: bool) -> Self {
-        self.scale = scale;
-        self
-    }
-
-    /// How beta starts. Default: `zeros`.
-    pub fn beta_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
-        self.beta_initializer = initializer.into();
-        self
-    }
-
-    /// How gamma starts. Default: `ones`.
-    pub fn gamma_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
-        self.gamma_initializer = initializer.into();
-        self
-    }
-
     /// How the moving mean starts. Default: `zeros`.
     pub fn moving_mean_initializer(mut self, initializer: impl Into<Shared<dyn Initializer>>) -> Self {
         self.moving_mean_initializer = initializer.into();
@@ -143,29 +118,7 @@ impl BatchNormalization {
         self
     }
 
-    /// The penalty on beta. Default: none.
-    pub fn beta_regularizer(mut self, regularizer: impl Into<Shared<dyn Regularizer>>) -> Self {
-        self.beta_regularizer = Some(regularizer.into());
-        self
-    }
-
-    /// The penalty on gamma. Default: none.
-    pub fn gamma_regularizer(mut self, regularizer: impl Into<Shared<dyn Regularizer>>) -> Self {
-        self.gamma_regularizer = Some(regularizer.into());
-        self
-    }
-
-    /// What beta is brought back to after each step. Default: nothing.
-    pub fn beta_constraint(mut self, constraint: impl Into<Shared<dyn Constraint>>) -> Self {
-        self.beta_constraint = Some(constraint.into());
-        self
-    }
-
-    /// What gamma is brought back to after each step. Default: nothing.
-    pub fn gamma_constraint(mut self, constraint: impl Into<Shared<dyn Constraint>>) -> Self {
-        self.gamma_constraint = Some(constraint.into());
-        self
-    }
+    super::affine::affine_builders!();
 
     /// The order of axes in which the channels come last; none when they do.
     fn order(&self, rank: usize) -> Result<Option<Vec<usize>>> {
@@ -179,6 +132,25 @@ impl BatchNormalization {
         ensure!(axis > 0, Argument, "axis {} is the batch; it cannot be normalized along", self.axis.0);
         let channels = input.get(axis);
         channels.ok_or_else(|| Error::Shape(format!("the size of axis {} of input {input} must be known", self.axis.0)))
+    }
+
+    /// The mask, which lacks the last axis, for each value of an input of this shape, its channels last.
+    fn weights(&self, mask: &Tensor, shape: &[usize], cx: &Forward<'_>) -> Result<Tensor> {
+        let steps = &shape[..shape.len() - 1];
+        ensure!(
+            mask.shape() == steps,
+            Shape,
+            "the mask has shape {:?}, but an input of shape {shape:?} takes one of shape {steps:?}",
+            mask.shape()
+        );
+        let mut weights = cx.scratch(shape);
+        let last = shape[shape.len() - 1].max(1);
+        let rows = weights.data_mut().chunks_exact_mut(last);
+        rows.zip(mask.data()).for_each(|(row, &counts)| row.fill(f32::from(u8::from(counts != 0.0))));
+        match self.order(shape.len())? {
+            Some(order) => transpose(&weights, &order),
+            None => Ok(weights),
+        }
     }
 
     /// `1 / sqrt(variance + epsilon)`
@@ -218,6 +190,7 @@ impl Default for BatchNormalization {
             gamma_regularizer: None,
             beta_constraint: None,
             gamma_constraint: None,
+            renorm: false,
             gamma: None,
             beta: None,
             moving_mean: Param::default(),
@@ -232,10 +205,10 @@ impl Layer for BatchNormalization {
     }
 
     fn check(&self) -> Result<()> {
-        let (momentum, epsilon) = (self.momentum, self.epsilon);
+        let momentum = self.momentum;
         ensure!((0.0..=1.0).contains(&momentum), Argument, "momentum is {momentum}; it must lie between 0 and 1");
-        ensure!(epsilon.is_finite() && epsilon > 0.0, Argument, "epsilon is {epsilon}; it must be a number above 0");
-        Ok(())
+        ensure!(!self.renorm, Argument, "renorm is true; batch renormalization is not supported");
+        self.check_epsilon()
     }
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
@@ -246,18 +219,19 @@ impl Layer for BatchNormalization {
 
     fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
         let shape = [self.channels(one_shape(inputs)?)?];
-        let (gamma, beta) = (&self.gamma_initializer, &self.beta_initializer);
-        let gamma = || cx.weight("gamma", &shape, gamma, &self.gamma_regularizer, &self.gamma_constraint);
-        self.gamma = self.scale.then(gamma).transpose()?;
-        let beta = || cx.weight("beta", &shape, beta, &self.beta_regularizer, &self.beta_constraint);
-        self.beta = self.center.then(beta).transpose()?;
+        self.build_affine(&shape, cx)?;
         self.moving_mean = cx.state("moving_mean", &shape, &self.moving_mean_initializer)?;
         self.moving_variance = cx.state("moving_variance", &shape, &self.moving_variance_initializer)?;
         Ok(())
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let mut x = inputs.one()?;
+        let shape = Dims::from_slice(x.shape());
         let order = self.order(x.rank())?;
         if let Some(order) = &order {
             x = transpose(&x, order)?;
@@ -268,11 +242,33 @@ impl Layer for BatchNormalization {
         let rows = Rows::new(x.len(), channels);
         // A frozen layer leaves its averages alone, too (Keras' rule).
         let of_batch = cx.training() && cx.trainable();
+        let weights = match cx.mask(0).filter(|_| of_batch) {
+            Some(mask) => Some(self.weights(mask, &shape, cx)?),
+            None => None,
+        };
         let (mean, inverse_deviation) = if of_batch {
-            let means = rows.means(&rows.sums(x.data(), x.data(), &vec![0.0; channels], |x, _, _| f64::from(x)));
-            // A second pass: sums of squares would lose the small variances of large values.
-            let squares = rows.sums(x.data(), x.data(), &means, |x, _, mean| (f64::from(x) - mean).powi(2));
-            let variances = rows.means(&squares);
+            // One pass, around a value of each channel: sums of squares around zero would lose the small variances
+            // of large values.
+            let centre: Vec<f64> = (0..channels).map(|c| x.data().get(c).map_or(0.0, |&x| f64::from(x))).collect();
+            let moments = |x: f32, weight: f32, centre: f64| {
+                let (x, weight) = (f64::from(x) - centre, f64::from(weight));
+                [weight * x, weight * x * x]
+            };
+            let [sums, squares] = match &weights {
+                None => rows.sums(x.data(), x.data(), &centre, |x, _, centre| moments(x, 1.0, centre)),
+                Some(weights) => rows.sums(x.data(), weights.data(), &centre, moments),
+            };
+            let (divisors, shares) = rows.divisors(weights.as_ref());
+            let (mut means, mut variances) = (divide(&sums, &divisors), divide(&squares, &divisors));
+            let each = means.iter_mut().zip(&mut variances).zip(&centre).zip(&shares);
+            for (((mean, variance), centre), share) in each {
+                // The mean as seen from the centre; all of both were divided by somewhat more than the weights' sum.
+                let moved = *mean + centre * (share - 1.0);
+                *variance -= moved * (2.0 * *mean - moved * share);
+                // A variance of rounding errors may fall below zero; NaN stays.
+                *variance = if *variance < 0.0 { 0.0 } else { *variance };
+                *mean = centre + moved;
+            }
             cx.update_state(&self.moving_mean, self.moved(&self.moving_mean, &means));
             cx.update_state(&self.moving_variance, self.moved(&self.moving_variance, &variances));
             (to_tensor(means.into_iter()), self.inverse_deviations(&variances))
@@ -293,8 +289,10 @@ impl Layer for BatchNormalization {
         });
         cx.save(mean);
         cx.save(inverse_deviation);
+        let masked = weights.is_some();
+        weights.into_iter().for_each(|weights| cx.save(weights));
         // A mark of whose statistics these were.
-        cx.save_shape(&[usize::from(of_batch)]);
+        cx.save_shape(&[usize::from(of_batch), usize::from(masked)]);
         Ok(match order {
             Some(order) => transpose(&x, &inverse(&order))?,
             None => x,
@@ -303,7 +301,9 @@ impl Layer for BatchNormalization {
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
-        let of_batch = cx.restore_shape()?[0] == 1;
+        let marks = cx.restore_shape()?;
+        let of_batch = marks[0] == 1;
+        let weights = if marks[1] == 1 { Some(cx.restore()?) } else { None };
         let inverse_deviation = cx.restore()?;
         let mean = cx.restore()?;
         let x = cx.restore()?;
@@ -317,9 +317,10 @@ impl Layer for BatchNormalization {
         let (mut sums, mut products) = (vec![0.0; mean.len()], vec![0.0; mean.len()]);
         if of_batch || cx.trainable() {
             let means: Vec<f64> = mean.data().iter().map(|&m| f64::from(m)).collect();
-            let centred = |dy: f32, x: f32, mean: f64| f64::from(dy) * (f64::from(x) - mean);
-            sums = rows.sums(dy.data(), dy.data(), &means, |dy, _, _| f64::from(dy));
-            products = rows.sums(dy.data(), x.data(), &means, centred);
+            [sums, products] = rows.sums(dy.data(), x.data(), &means, |dy, x, mean| {
+                let dy = f64::from(dy);
+                [dy, dy * (f64::from(x) - mean)]
+            });
         }
         if let Some(dbeta) = self.beta.as_ref().and_then(|beta| cx.gradient(beta)) {
             dbeta.iter_mut().zip(&sums).for_each(|(d, &sum)| *d += sum as f32);
@@ -337,15 +338,26 @@ impl Layer for BatchNormalization {
             // The batch's mean and variance move with each x: what they take back is the part of dy
             // along 1 and along x - mean.
             let shift = rows.widen(mean.data());
-            let along_one = rows.widen(to_tensor(rows.means(&sums).into_iter()).data());
-            let slopes = rows.means(&products).into_iter().zip(inverse_deviation.data());
+            let (divisors, _) = rows.divisors(weights.as_ref());
+            let along_one = rows.widen(to_tensor(divide(&sums, &divisors).into_iter()).data());
+            let slopes = divide(&products, &divisors).into_iter().zip(inverse_deviation.data());
             let along_x = rows.widen(to_tensor(slopes.map(|(p, &inverse)| p * f64::from(inverse).powi(2))).data());
+            let x = x.data();
+            // Where a step does not count, mean and variance do not move with it.
+            let back = |dy: f32, x: f32, weight: f32, [shift, one, slope, factor]: [f32; 4]| {
+                (dy - weight * (one + (x - shift) * slope)) * factor
+            };
             rows.change(dy.data_mut(), |at, row| {
-                let x = &x.data()[at..at + row.len()];
-                let each = row.iter_mut().zip(x).zip(&shift).zip(&along_one).zip(&along_x).zip(&factor);
-                each.for_each(|(((((dy, x), shift), one), slope), factor)| {
-                    *dy = (*dy - one - (x - shift) * slope) * factor;
-                });
+                let x = &x[at..at + row.len()];
+                let numbers = shift.iter().zip(&along_one).zip(&along_x).zip(&factor);
+                let each = row.iter_mut().zip(x).zip(numbers.map(|(((a, b), c), d)| [*a, *b, *c, *d]));
+                match &weights {
+                    None => each.for_each(|((dy, x), numbers)| *dy = back(*dy, *x, 1.0, numbers)),
+                    Some(weights) => {
+                        let weights = &weights.data()[at..];
+                        each.zip(weights).for_each(|(((dy, x), numbers), w)| *dy = back(*dy, *x, *w, numbers));
+                    }
+                }
             });
         } else {
             rows.change(dy.data_mut(), |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
@@ -369,6 +381,10 @@ impl Layer for BatchNormalization {
     }
 }
 
+fn divide(sums: &[f64], divisors: &[f64]) -> Vec<f64> {
+    sums.iter().zip(divisors).map(|(sum, divisor)| sum / divisor).collect()
+}
+
 fn to_tensor(values: impl ExactSizeIterator<Item = f64>) -> Tensor {
     let mut tensor = Tensor::zeros([values.len()]);
     tensor.data_mut().iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
@@ -389,8 +405,8 @@ struct Rows {
 impl Rows {
     fn new(len: usize, channels: usize) -> Self {
         let channels = channels.max(1);
-        let wide = channels * (64 / channels).max(1);
-        Rows { len, channels, wide, piece: len.div_ceil(16).max(1 << 14).next_multiple_of(wide) }
+        let wide = channels * (256 / channels).max(1);
+        Rows { len, channels, wide, piece: len.div_ceil(16).max(1 << 16).next_multiple_of(wide) }
     }
 
     /// `row` again and again, as long as what is taken at once.
@@ -398,36 +414,66 @@ impl Rows {
         row.iter().copied().cycle().take(self.wide).collect()
     }
 
-    /// The sum of `f(a, b, centre)` for each channel.
-    fn sums(&self, a: &[f32], b: &[f32], centre: &[f64], f: impl Fn(f32, f32, f64) -> f64 + Sync) -> Vec<f64> {
-        let centre = self.widen(centre);
-        let mut partial = vec![vec![0f64; self.wide]; self.len.div_ceil(self.piece)];
-        threads::for_each(&mut partial, |i, sums| {
+    /// The sums of both of `f(a, b, centre)` for each channel.
+    fn sums(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        centre: &[f64],
+        f: impl Fn(f32, f32, f64) -> [f64; 2] + Sync,
+    ) -> [Vec<f64>; 2] {
+        let (centre, f, wide) = (&*self.widen(centre), &f, self.wide);
+        let mut partial = vec![[0, 0].map(|_| vec![0f64; self.wide]); self.len.div_ceil(self.piece)];
+        threads::for_each(&mut partial, |i, [first, second]| {
             let range = i * self.piece..self.len.min((i + 1) * self.piece);
-            for (a, b) in a[range.clone()].chunks(self.wide).zip(b[range].chunks(self.wide)) {
-                let each = sums.iter_mut().zip(a).zip(b).zip(&centre);
-                each.for_each(|(((sum, a), b), centre)| *sum += f(*a, *b, *centre));
-            }
+            vectorised(
+                #[inline(always)]
+                move || {
+                    for (a, b) in a[range.clone()].chunks(wide).zip(b[range].chunks(wide)) {
+                        let each = first.iter_mut().zip(second.iter_mut()).zip(a).zip(b).zip(centre);
+                        each.for_each(|((((first, second), a), b), centre)| {
+                            let [one, two] = f(*a, *b, *centre);
+                            *first += one;
+                            *second += two;
+                        });
+                    }
+                },
+            );
         });
-        let mut sums = vec![0f64; self.channels];
-        for row in partial.iter().flat_map(|piece| piece.chunks_exact(self.channels)) {
-            sums.iter_mut().zip(row).for_each(|(sum, part)| *sum += part);
-        }
-        sums
+        [0, 1].map(|which| {
+            let mut sums = vec![0f64; self.channels];
+            for row in partial.iter().flat_map(|piece| piece[which].chunks_exact(self.channels)) {
+                sums.iter_mut().zip(row).for_each(|(sum, part)| *sum += part);
+            }
+            sums
+        })
     }
 
-    /// Sums of each channel, divided by the number of its values.
-    fn means(&self, sums: &[f64]) -> Vec<f64> {
-        let count = (self.len / self.channels).max(1) as f64;
-        sums.iter().map(|sum| sum / count).collect()
+    /// What the sums of each channel are divided by, and which part of that their weights are. Without weights it is
+    /// their number.
+    fn divisors(&self, weights: Option<&Tensor>) -> (Vec<f64>, Vec<f64>) {
+        let Some(weights) = weights else {
+            let count = (self.len / self.channels).max(1) as f64;
+            return (vec![count; self.channels], vec![1.0; self.channels]);
+        };
+        let none = vec![0.0; self.channels];
+        let [sums, _] = self.sums(weights.data(), weights.data(), &none, |weight, _, _| [f64::from(weight), 0.0]);
+        let divisors: Vec<f64> = sums.iter().map(|sum| sum + 1e-7).collect();
+        let shares = divide(&sums, &divisors);
+        (divisors, shares)
     }
 
     /// Calls `work` with each run of `wide` values and where it starts; the last may be shorter.
     fn change(&self, values: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
-        let mut pieces: Vec<&mut [f32]> = values.chunks_mut(self.piece).collect();
-        threads::for_each(&mut pieces, |i, piece| {
-            let runs = piece.chunks_mut(self.wide).enumerate();
-            runs.for_each(|(j, run)| work(i * self.piece + j * self.wide, run));
+        let (work, wide, length) = (&work, self.wide, self.piece);
+        threads::for_each_chunk(values, length, |i, piece| {
+            vectorised(
+                #[inline(always)]
+                move || {
+                    let runs = piece.chunks_mut(wide).enumerate();
+                    runs.for_each(|(j, run)| work(i * length + j * wide, run));
+                },
+            );
         });
     }
 }

@@ -118,6 +118,10 @@ impl Layer for Dense {
         Ok(())
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
         let kernel = self.kernel.value();

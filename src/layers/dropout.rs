@@ -2,8 +2,10 @@
 
 use crate::config::{self, Config};
 use crate::error::{Context, Result, ensure};
+use crate::kernels::vectorised;
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
 use crate::random::{Rng, check_rate};
+use crate::runtime::threads;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use ndarray_rand::rand::RngCore;
@@ -65,20 +67,12 @@ impl Layer for Dropout {
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let input = one_shape(inputs)?;
-        if let Some(noise) = &self.noise_shape {
-            let fits = |(noise, input): (&Option<usize>, &Option<usize>)| match (noise, input) {
-                (Some(noise), Some(input)) => *noise == 1 || noise == input,
-                (Some(0), None) => false,
-                _ => true,
-            };
-            ensure!(
-                noise.len() == input.rank() && noise.iter().zip(input.dims()).all(fits),
-                Shape,
-                "noise_shape {} does not fit the input {input}; each of its sizes must be 1 or the input's",
-                Shape::new(noise.clone())
-            );
-        }
+        check_noise_shape(self.noise_shape.as_deref(), input)?;
         Ok(vec![input.clone()])
+    }
+
+    fn supports_masking(&self) -> bool {
+        true
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
@@ -88,6 +82,24 @@ impl Layer for Dropout {
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         Ok(drop_gradients(gradients.one()?, self.rate, cx)?.into())
     }
+}
+
+/// Checks that each size of a noise shape is 1 or the input's.
+pub(super) fn check_noise_shape(noise_shape: Option<&[Option<usize>]>, input: &Shape) -> Result<()> {
+    if let Some(noise) = noise_shape {
+        let fits = |(noise, input): (&Option<usize>, &Option<usize>)| match (noise, input) {
+            (Some(noise), Some(input)) => *noise == 1 || noise == input,
+            (Some(0), None) => false,
+            _ => true,
+        };
+        ensure!(
+            noise.len() == input.rank() && noise.iter().zip(input.dims()).all(fits),
+            Shape,
+            "noise_shape {} does not fit the input {input}; each of its sizes must be 1 or the input's",
+            Shape::new(noise)
+        );
+    }
+    Ok(())
 }
 
 /// Drops values in training, and saves which, one bit for each.
@@ -137,22 +149,41 @@ pub(super) fn drop_gradients(mut gradient: Tensor, rate: f64, cx: &mut Backward<
 /// Draws bits, each set with probability `1 - rate`.
 fn draw(kept: &mut [u32], rate: f64, mut rng: Rng) {
     let threshold = (rate * 2f64.powi(32)) as u32;
-    for word in kept {
-        *word = (0..32).fold(0, |bits, bit| bits | u32::from(rng.next_u32() >= threshold) << bit);
-    }
+    let mut bytes = [0; 32 * size_of::<u32>()];
+    vectorised(
+        #[inline(always)]
+        move || {
+            for word in kept {
+                rng.fill_bytes(&mut bytes);
+                let (draws, _) = bytes.as_chunks();
+                let bits = draws.iter().enumerate();
+                *word =
+                    bits.fold(0, |bits, (bit, &draw)| bits | u32::from(u32::from_le_bytes(draw) >= threshold) << bit);
+            }
+        },
+    );
 }
 
 /// Scales the values whose bit is set and drops the others. Each sample starts with a new word.
 fn keep(x: &mut Tensor, kept: &[u32], rate: f64) {
     let scale = (1.0 / (1.0 - rate)) as f32;
     let len = x.len() / x.batch();
-    for (x, kept) in x.data_mut().chunks_exact_mut(len).zip(kept.chunks_exact(len.div_ceil(32))) {
-        for (x, word) in x.chunks_mut(32).zip(kept) {
-            for (bit, x) in x.iter_mut().enumerate() {
-                *x = if word >> bit & 1 == 1 { *x * scale } else { 0.0 };
-            }
-        }
-    }
+    let words = len.div_ceil(32);
+    let samples = ((1 << 16) / len).max(1);
+    threads::for_each_chunk(x.data_mut(), samples * len, |i, x| {
+        vectorised(
+            #[inline(always)]
+            move || {
+                for (x, kept) in x.chunks_exact_mut(len).zip(kept[i * samples * words..].chunks_exact(words)) {
+                    for (x, word) in x.chunks_mut(32).zip(kept) {
+                        for (bit, x) in x.iter_mut().enumerate() {
+                            *x = if word >> bit & 1 == 1 { *x * scale } else { 0.0 };
+                        }
+                    }
+                }
+            },
+        );
+    });
 }
 
 /// Draws that several values of a sample share.
@@ -203,20 +234,13 @@ impl Noise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Effects, Pass, Saved};
+    use crate::layer::Pass;
     use crate::runtime::Workspace;
 
     fn dropped(x: Tensor, first_sample: u64) -> Tensor {
         let pass = Pass { training: true, seed: 5, step: 2, first_sample, share: 1.0, workspace: Workspace::new() };
-        let mut cx = Forward {
-            pass: &pass,
-            saved: &mut Saved::default(),
-            effects: &mut Effects::default(),
-            stream: 9,
-            trainable: true,
-            recording: false,
-            inputs_need_gradient: false,
-        };
+        let (mut saved, mut effects) = Default::default();
+        let mut cx = Forward { stream: 9, ..Forward::of_model(&pass, &mut saved, &mut effects, false) };
         drop_values(x, 0.4, None, None, &mut cx).unwrap()
     }
 

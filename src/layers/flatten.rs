@@ -1,6 +1,6 @@
 //! All dimensions of a sample in one.
 
-use super::ChannelsLast;
+use super::spatial::DataFormat;
 use crate::config::{self, Config};
 use crate::error::Result;
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
@@ -8,17 +8,23 @@ use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 /// Makes `(batch, height, width, channels)` into `(batch, height * width * channels)`, at no cost
-/// (Keras: `Flatten`). `(batch,)` becomes `(batch, 1)`.
+/// (Keras: `Flatten`). `(batch,)` becomes `(batch, 1)`. Where the channels are first they are moved last before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Flatten {
-    data_format: ChannelsLast,
+    data_format: DataFormat,
 }
 
 impl Flatten {
     /// The layer.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Where the channels are. Default: last.
+    pub fn data_format(mut self, data_format: DataFormat) -> Self {
+        self.data_format = data_format;
+        self
     }
 }
 
@@ -33,7 +39,7 @@ impl Layer for Flatten {
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
-        let x = inputs.one()?;
+        let x = self.data_format.last(inputs.one()?);
         cx.save_shape(x.shape());
         let (batch, len) = (x.batch(), x.len());
         Ok(x.reshape([batch, len / batch.max(1)])?.into())
@@ -41,6 +47,6 @@ impl Layer for Flatten {
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         let shape = cx.restore_shape()?;
-        Ok(gradients.one()?.reshape(&shape)?.into())
+        Ok(self.data_format.given(gradients.one()?.reshape(&shape)?).into())
     }
 }

@@ -41,6 +41,10 @@ impl Layer for GaussianDropout {
         check_rate("rate", self.rate)
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
         let noisy = cx.training() && self.rate > 0.0;

@@ -40,6 +40,10 @@ impl Layer for GaussianNoise {
         check_non_negative("stddev", self.stddev)
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let mut x = inputs.one()?;
         if cx.training() && self.stddev > 0.0 {

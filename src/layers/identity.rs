@@ -22,6 +22,10 @@ impl Layer for Identity {
         config::of(self)
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {
         Ok(inputs)
     }

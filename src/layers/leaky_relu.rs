@@ -50,6 +50,10 @@ impl Layer for LeakyReLU {
         self.function().check()
     }
 
+    fn supports_masking(&self) -> bool {
+        true
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         Ok(activate(&self.function(), inputs.one()?, cx)?.into())
     }

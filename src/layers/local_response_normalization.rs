@@ -1,6 +1,6 @@
 //! AlexNet's competition between channels.
 
-use super::margins::image;
+use super::spatial::{channels, volume};
 use crate::config::{self, Config};
 use crate::error::Result;
 use crate::kernels::lrn::Lrn;
@@ -88,13 +88,13 @@ impl Layer for LocalResponseNormalization {
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let input = one_shape(inputs)?;
-        super::image_channels(input)?;
+        channels::<2>(input)?;
         Ok(vec![input.clone()])
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
-        let [.., channels] = image(&x)?;
+        let [.., channels] = volume::<2>(x.shape())?;
         let (mut y, mut scale) = (cx.scratch(x.shape()), cx.scratch(x.shape()));
         self.kernel()?.forward(x.data(), channels, y.data_mut(), scale.data_mut());
         cx.save(x);

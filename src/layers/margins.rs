@@ -1,124 +1,159 @@
-//! The four borders of an image, and adding or taking them away.
+//! The borders of a sequence, an image or a volume, and adding or taking them away.
 
-use super::image_channels;
+use super::spatial::{channels, dims, lift, side, spatial_shape, volume};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How many rows and columns to add or to take away at the four sides of an image.
+/// How many cells to add or to take away before and after each spatial axis.
 ///
-/// One number means all four sides; a pair means (top and bottom, left and right); two pairs mean
-/// ((top, bottom), (left, right)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Sides")]
-pub struct Margins(pub [[usize; 2]; 2]);
+/// One number means all sides; a number for each axis means both its sides; a pair for each axis means (before,
+/// after): ((top, bottom), (left, right)) for an image. For a sequence, a pair is (before, after).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Margins<const N: usize>(pub [[usize; 2]; N]);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Sides {
-    All(usize),
-    Two([usize; 2]),
-    Four([[usize; 2]; 2]),
-}
-
-impl From<Sides> for Margins {
-    fn from(sides: Sides) -> Self {
-        match sides {
-            Sides::All(n) => n.into(),
-            Sides::Two(pair) => pair.into(),
-            Sides::Four(pairs) => Margins(pairs),
+impl<const N: usize> Serialize for Margins<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] => only.serialize(serializer),
+            all => all.serialize(serializer),
         }
     }
 }
 
-impl Serialize for Margins {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+impl<'de, const N: usize> Deserialize<'de> for Margins<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Side {
+            Both(usize),
+            Each([usize; 2]),
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Sides {
+            All(usize),
+            Axes(Vec<Side>),
+        }
+        let sides = match Sides::deserialize(deserializer)? {
+            Sides::All(n) => return Ok(n.into()),
+            Sides::Axes(sides) => sides,
+        };
+        if let (1, [Side::Both(before), Side::Both(after)]) = (N, sides.as_slice()) {
+            return Ok(Margins([[*before, *after]; N]));
+        }
+        let pairs: Vec<[usize; 2]> = sides
+            .into_iter()
+            .map(|side| match side {
+                Side::Both(n) => [n, n],
+                Side::Each(pair) => pair,
+            })
+            .collect();
+        pairs.try_into().map(Margins).map_err(|pairs| {
+            serde::de::Error::custom(format!("expected a number, or one or two for each of {N} axes, got {pairs:?}"))
+        })
     }
 }
 
-impl From<usize> for Margins {
+impl<const N: usize> From<usize> for Margins<N> {
     fn from(n: usize) -> Self {
-        Margins([[n, n], [n, n]])
+        Margins([[n, n]; N])
     }
 }
 
-impl From<[usize; 2]> for Margins {
+impl<const N: usize> From<[[usize; 2]; N]> for Margins<N> {
+    fn from(sides: [[usize; 2]; N]) -> Self {
+        Margins(sides)
+    }
+}
+
+impl From<(usize, usize)> for Margins<1> {
+    fn from((before, after): (usize, usize)) -> Self {
+        Margins([[before, after]])
+    }
+}
+
+impl From<[usize; 2]> for Margins<2> {
     fn from([height, width]: [usize; 2]) -> Self {
         Margins([[height, height], [width, width]])
     }
 }
 
-impl From<(usize, usize)> for Margins {
+impl From<(usize, usize)> for Margins<2> {
     fn from((height, width): (usize, usize)) -> Self {
         [height, width].into()
     }
 }
 
-impl From<[[usize; 2]; 2]> for Margins {
-    fn from(sides: [[usize; 2]; 2]) -> Self {
-        Margins(sides)
-    }
-}
-
-impl From<((usize, usize), (usize, usize))> for Margins {
+impl From<((usize, usize), (usize, usize))> for Margins<2> {
     fn from(((top, bottom), (left, right)): ((usize, usize), (usize, usize))) -> Self {
         Margins([[top, bottom], [left, right]])
     }
 }
 
-impl Margins {
-    /// The shape of an image whose sides `change` has made longer or shorter.
+impl From<[usize; 3]> for Margins<3> {
+    fn from(sides: [usize; 3]) -> Self {
+        Margins(sides.map(|n| [n, n]))
+    }
+}
+
+impl From<(usize, usize, usize)> for Margins<3> {
+    fn from((depth, height, width): (usize, usize, usize)) -> Self {
+        [depth, height, width].into()
+    }
+}
+
+impl<const N: usize> Margins<N> {
+    /// The shape of an input, its channels last, whose sides `change` has made longer or shorter.
     pub(super) fn shape(
         self,
         input: &Shape,
         change: impl Fn(usize, [usize; 2], &'static str) -> Result<usize>,
     ) -> Result<Shape> {
-        image_channels(input)?;
-        let mut dims = input.dims().to_vec();
-        for (axis, name) in [(1, "height"), (2, "width")] {
-            dims[axis] = dims[axis].map(|n| change(n, self.0[axis - 1], name)).transpose()?;
-        }
-        Ok(Shape::new(dims))
+        spatial_shape::<N>(input, channels::<N>(input)?, |axis, n| change(n, self.0[axis], side::<N>(axis)))
     }
 
-    /// `x` with borders of zeros around each image.
+    /// `x` with borders of zeros around each sample.
     pub(super) fn add(self, x: &Tensor) -> Result<Tensor> {
-        let [batch, h, w, c] = image(x)?;
-        let [[top, bottom], [left, right]] = self.0;
-        let mut y = x.sibling([batch, top + h + bottom, left + w + right, c]);
+        let inner = volume::<N>(x.shape())?;
+        let mut outer = inner;
+        let sides = lift(self.0, [0, 0]);
+        outer[1..4].iter_mut().zip(sides).for_each(|(n, [before, after])| *n += before + after);
+        let mut y = x.sibling(dims::<N>(outer));
         y.data_mut().fill(0.0);
-        let (wide, tall) = (left + w + right, top + h + bottom);
-        for (i, row) in x.data().chunks_exact((w * c).max(1)).enumerate() {
-            let at = ((i / h * tall + top + i % h) * wide + left) * c;
-            y.data_mut()[at..at + row.len()].copy_from_slice(row);
+        let run = inner[3] * inner[4];
+        for (row, x) in x.data().chunks_exact(run.max(1)).enumerate() {
+            let at = place(row, inner, outer, sides);
+            y.data_mut()[at..at + run].copy_from_slice(x);
         }
         Ok(y)
     }
 
-    /// The inner part of each image of `x`, whose sides must be longer than the margins.
+    /// The inner part of each sample of `x`, whose sides must be longer than the margins.
     pub(super) fn take_away(self, x: &Tensor) -> Result<Tensor> {
-        let [batch, tall, wide, c] = image(x)?;
-        let [[top, bottom], [left, right]] = self.0;
-        let (Some(h), Some(w)) = (tall.checked_sub(top + bottom), wide.checked_sub(left + right)) else {
-            return Err(Error::Shape(format!(
-                "an input of shape {:?} is smaller than the margins {self:?}",
-                x.shape()
-            )));
-        };
-        let mut y = x.sibling([batch, h, w, c]);
-        for (i, row) in y.data_mut().chunks_exact_mut((w * c).max(1)).enumerate() {
-            let at = ((i / h * tall + top + i % h) * wide + left) * c;
-            row.copy_from_slice(&x.data()[at..at + row.len()]);
+        let outer = volume::<N>(x.shape())?;
+        let mut inner = outer;
+        let sides = lift(self.0, [0, 0]);
+        for (n, [before, after]) in inner[1..4].iter_mut().zip(sides) {
+            *n = n.checked_sub(before + after).ok_or_else(|| {
+                Error::Shape(format!("an input of shape {:?} is smaller than the margins {self:?}", x.shape()))
+            })?;
+        }
+        let mut y = x.sibling(dims::<N>(inner));
+        let run = inner[3] * inner[4];
+        for (row, y) in y.data_mut().chunks_exact_mut(run.max(1)).enumerate() {
+            let at = place(row, inner, outer, sides);
+            y.copy_from_slice(&x.data()[at..at + run]);
         }
         Ok(y)
     }
 }
 
-/// The dimensions of a batch of images.
-pub(super) fn image(x: &Tensor) -> Result<[usize; 4]> {
-    x.shape().try_into().map_err(|_| {
-        Error::Shape(format!("expected (batch, height, width, channels), got an input of shape {:?}", x.shape()))
-    })
+/// Where a row of the inner part begins in the whole.
+fn place(row: usize, inner: [usize; 5], outer: [usize; 5], [front, top, left]: [[usize; 2]; 3]) -> usize {
+    let (plane, line) = (row / inner[2], row % inner[2]);
+    let (sample, depth) = (plane / inner[1], plane % inner[1]);
+    let plane = sample * outer[1] + depth + front[0];
+    ((plane * outer[2] + line + top[0]) * outer[3] + left[0]) * outer[4]
 }

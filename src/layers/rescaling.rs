@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), cornu::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default = "Default::default")]
 pub struct Rescaling {
     scale: Factor,
     offset: Factor,
@@ -116,6 +116,10 @@ impl Layer for Rescaling {
             self.offset.row("offset", last)?;
         }
         Ok(vec![input.clone()])
+    }
+
+    fn supports_masking(&self) -> bool {
+        true
     }
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {

@@ -1,11 +1,11 @@
 //! Softmax along any axes, as a layer.
 
-use super::permute::{inverse, transpose};
+use super::axes::Axes;
 use super::{Activation, activate, deactivate};
 use crate::config::{self, Config};
-use crate::error::{Result, ensure};
+use crate::error::Result;
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
-use crate::shape::{Dims, Shape, resolve_axis};
+use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -28,20 +28,6 @@ pub struct Softmax {
     axis: Axes,
 }
 
-/// One axis, or several.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Axes {
-    One(isize),
-    Several(Vec<isize>),
-}
-
-impl Default for Axes {
-    fn default() -> Self {
-        Axes::One(-1)
-    }
-}
-
 impl Softmax {
     /// Along the last axis.
     pub fn new() -> Self {
@@ -60,31 +46,14 @@ impl Softmax {
         self
     }
 
-    /// The order that brings these axes to the end, and how many they are.
-    fn order(&self, rank: usize) -> Result<(Vec<usize>, usize)> {
-        let axes = match &self.axis {
-            Axes::One(axis) => std::slice::from_ref(axis),
-            Axes::Several(axes) => axes,
-        };
-        let mut last = axes.iter().map(|&axis| resolve_axis(axis, rank)).collect::<Result<Vec<usize>>>()?;
-        last.sort_unstable();
-        last.dedup();
-        ensure!(!last.is_empty() && last[0] > 0, Argument, "axis is {axes:?}; it cannot be empty or hold the batch, 0");
-        let first = (0..rank).filter(|axis| !last.contains(axis));
-        Ok((first.chain(last.iter().copied()).collect(), last.len()))
-    }
-
     /// Calls `function` with these axes in one, at the end.
     fn along_rows(&self, x: Tensor, function: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let (order, n) = self.order(x.rank())?;
-        if n == 1 && order.is_sorted() {
-            return function(x);
-        }
-        let x = transpose(&x, &order)?;
+        let end = self.axis.to_end(x.rank())?;
+        let x = end.turn(x)?;
         let shape = Dims::from_slice(x.shape());
-        let (rows, row) = shape.split_at(shape.len() - n);
+        let (rows, row) = shape.split_at(shape.len() - end.count);
         let y = function(x.reshape([rows.iter().product(), row.iter().product()])?)?;
-        transpose(&y.reshape(&shape)?, &inverse(&order))
+        end.turn_back(y.reshape(&shape)?)
     }
 }
 
@@ -95,8 +64,12 @@ impl Layer for Softmax {
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let input = one_shape(inputs)?;
-        self.order(input.rank())?;
+        self.axis.of_rank(input.rank())?;
         Ok(vec![input.clone()])
+    }
+
+    fn supports_masking(&self) -> bool {
+        true
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -23,6 +23,7 @@
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::{Error, Result, ensure};
+use crate::kernels::vectorised;
 use crate::shape::{Dims, resolve_axis};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -304,7 +305,7 @@ pub fn masked_entry_weights(
         // One loss for the whole batch: Keras multiplies it with each weight, then reduces.
         let weight = match sample_weight {
             Some(weights) => {
-                let all = reduce(reduction, weights.shape(), Some(weights), None)?;
+                let all = reduce(reduction, y_true, weights.shape(), Some(weights), None)?;
                 all.data().iter().map(|w| f64::from(*w)).sum()
             }
             None => 1.0,
@@ -319,11 +320,18 @@ pub fn masked_entry_weights(
         (None, Some(mask)) => Some(spread("mask", mask, entries)?),
         (Some(counted), Some(mask)) => Some(counted.zip_map(&spread("mask", mask, entries)?, |a, b| a * b)?),
     };
-    reduce(reduction, entries, sample_weight.as_ref(), mask)
+    reduce(reduction, y_true, entries, sample_weight.as_ref(), mask)
 }
 
-/// The weights of entries, from those of samples and from which entries count.
-fn reduce(reduction: Reduction, entries: &[usize], samples: Option<&Tensor>, mask: Option<Tensor>) -> Result<Tensor> {
+/// The weights of entries, from those of samples and from which entries count, in memory from where that of `y_true`
+/// is.
+fn reduce(
+    reduction: Reduction,
+    y_true: &Tensor,
+    entries: &[usize],
+    samples: Option<&Tensor>,
+    mask: Option<Tensor>,
+) -> Result<Tensor> {
     let total = entries.iter().product::<usize>() as f64;
     let sum = |weights: &Tensor| weights.data().iter().map(|w| f64::from(*w)).sum::<f64>();
     let over = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
@@ -334,7 +342,11 @@ fn reduce(reduction: Reduction, entries: &[usize], samples: Option<&Tensor>, mas
         Some(mask) if averages => over(total, sum(mask)),
         _ => 1.0,
     };
-    let mut weights = mask.unwrap_or_else(|| Tensor::full(entries, 1.0));
+    let mut weights = mask.unwrap_or_else(|| {
+        let mut all = y_true.sibling(entries);
+        all.data_mut().fill(1.0);
+        all
+    });
     if let Some(samples) = samples {
         weights = weights.zip_map(&spread("sample_weight", samples, entries)?, |a, b| a * b)?;
     }
@@ -481,9 +493,11 @@ fn per_row(y_true: &Tensor, y_pred: &Tensor, value: impl Fn(&[f32], &[f32]) -> f
     let y_true = align(y_true, y_pred.shape())?;
     let mut entries = y_pred.sibling(rows_shape(y_pred));
     let rows = y_true.data().chunks_exact(width).zip(y_pred.data().chunks_exact(width));
-    for (entry, (y, p)) in entries.data_mut().iter_mut().zip(rows) {
-        *entry = value(y, p) as f32;
-    }
+    let entries_and_rows = entries.data_mut().iter_mut().zip(rows);
+    vectorised(
+        #[inline(always)]
+        move || entries_and_rows.for_each(|(entry, (y, p))| *entry = value(y, p) as f32),
+    );
     Ok(entries)
 }
 
@@ -499,10 +513,26 @@ fn row_gradient(
     check_weights(weights, &rows_shape(y_pred))?;
     let mut gradient = y_pred.sibling(y_pred.shape());
     let rows = y_true.data().chunks_exact(width).zip(y_pred.data().chunks_exact(width));
+    // Not over wide vectors: rows are mostly shorter than those.
     for ((g, (y, p)), w) in gradient.data_mut().chunks_exact_mut(width).zip(rows).zip(weights.data()) {
         fill(y, p, *w, g);
     }
     Ok(gradient)
+}
+
+/// The sum of `term(target, prediction)` over a row, several side by side.
+#[inline(always)]
+fn sum_of(y: &[f32], p: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
+    const LANES: usize = 8;
+    let ((y, y_rest), (p, p_rest)) = (y.as_chunks::<LANES>(), p.as_chunks::<LANES>());
+    let mut lanes = [0f64; LANES];
+    for (y, p) in y.iter().zip(p) {
+        for i in 0..LANES {
+            lanes[i] += f64::from(term(y[i], p[i]));
+        }
+    }
+    let rest: f64 = y_rest.iter().zip(p_rest).map(|(y, p)| f64::from(term(*y, *p))).sum();
+    lanes.iter().sum::<f64>() + rest
 }
 
 fn check_weights(weights: &Tensor, entries: &[usize]) -> Result<()> {
@@ -520,7 +550,7 @@ fn check_weights(weights: &Tensor, entries: &[usize]) -> Result<()> {
 /// # Errors
 /// When targets and predictions do not fit each other.
 pub fn mean_of(y_true: &Tensor, y_pred: &Tensor, value: impl Fn(f32, f32) -> f32) -> Result<Tensor> {
-    per_row(y_true, y_pred, |y, p| y.iter().zip(p).map(|(y, p)| f64::from(value(*y, *p))).sum::<f64>() / p.len() as f64)
+    per_row(y_true, y_pred, move |y, p| sum_of(y, p, &value) / p.len() as f64)
 }
 
 /// The gradient of a loss made with [`mean_of`]: `derivative(target, prediction)` is that of the

@@ -2,8 +2,10 @@
 
 use super::{
     EPSILON, Labels, LastAxis, Loss, align_labels, check_share, check_weights, loss, mean_gradient, mean_of, per_row,
-    row_gradient, width,
+    row_gradient, sum_of, width,
 };
+use crate::activations::math::{exp, ln};
+pub(super) use crate::activations::math::{sigmoid, softplus};
 use crate::error::{Error, Result, ensure};
 use crate::shape::Dims;
 use crate::tensor::Tensor;
@@ -16,36 +18,25 @@ pub(super) fn clipped(p: f32) -> bool {
     !(EPSILON..=TOP).contains(&p) && !p.is_nan()
 }
 
-/// `log(1 + exp(x))`.
-pub(super) fn softplus(x: f32) -> f32 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-pub(super) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
-
 /// The largest value; NaN if there is one.
 fn largest(x: &[f32]) -> f32 {
     x.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a || b.is_nan() { *b } else { a })
 }
 
 /// `log(sum(exp(x)))`.
+#[inline(always)]
 fn log_sum_exp(x: &[f32]) -> f64 {
     let largest = largest(x);
-    let sum: f64 = x.iter().map(|x| f64::from((x - largest).exp())).sum();
+    let sum = sum_of(x, x, |x, _| exp(x - largest));
     sum.ln() + f64::from(largest)
 }
 
 /// Writes `softmax(x)`.
+#[inline(always)]
 pub(super) fn softmax_into(x: &[f32], out: &mut [f32]) {
     let largest = largest(x);
-    let mut sum = 0.0;
-    for (o, x) in out.iter_mut().zip(x) {
-        *o = (x - largest).exp();
-        sum += f64::from(*o);
-    }
-    let scale = (1.0 / sum) as f32;
+    out.iter_mut().zip(x).for_each(|(o, x)| *o = exp(x - largest));
+    let scale = (1.0 / sum(out)) as f32;
     out.iter_mut().for_each(|o| *o *= scale);
 }
 
@@ -107,9 +98,10 @@ impl Loss for BinaryCrossentropy {
 }
 
 /// `-y log p - (1 - y) log(1 - p)`, clipped.
+#[inline(always)]
 pub(super) fn crossentropy(y: f32, p: f32) -> f32 {
     let p = p.clamp(EPSILON, TOP);
-    -y * p.ln() - (1.0 - y) * (1.0 - p).ln()
+    -y * ln(p) - (1.0 - y) * ln(1.0 - p)
 }
 
 /// Its derivative.
@@ -152,7 +144,7 @@ impl Loss for CategoricalCrossentropy {
                     y.iter().zip(p).map(|(y, x)| f64::from(smooth(*y)) * (total - f64::from(*x))).sum()
                 } else {
                     let scale = (1.0 / sum(p)) as f32;
-                    y.iter().zip(p).map(|(y, p)| f64::from(-smooth(*y) * (p * scale).clamp(EPSILON, TOP).ln())).sum()
+                    sum_of(y, p, |y, p| -smooth(y) * ln((p * scale).clamp(EPSILON, TOP)))
                 }
             })
         })
@@ -330,8 +322,10 @@ impl Loss for KLDivergence {
     loss!(@common);
     fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Result<Tensor> {
         per_row(y_true, y_pred, |y, p| {
-            let terms = y.iter().zip(p).map(|(y, p)| (y.clamp(EPSILON, 1.0), p.clamp(EPSILON, 1.0)));
-            terms.map(|(y, p)| f64::from(y * (y / p).ln())).sum()
+            sum_of(y, p, |y, p| {
+                let (y, p) = (y.clamp(EPSILON, 1.0), p.clamp(EPSILON, 1.0));
+                y * ln(y / p)
+            })
         })
     }
     fn gradient(&self, y_true: &Tensor, y_pred: &Tensor, weights: &Tensor) -> Result<Tensor> {

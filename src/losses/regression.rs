@@ -1,6 +1,7 @@
 //! Losses for numbers.
 
 use super::{EPSILON, LastAxis, Loss, loss, mean_gradient, mean_of, per_row, row_gradient};
+use crate::activations::math::{exp, ln_1p, tanh};
 use crate::config::check_non_negative;
 use crate::error::Result;
 use crate::shape::Dims;
@@ -119,11 +120,11 @@ impl Loss for LogCosh {
         // Written for |e|, where nothing overflows.
         mean_of(y_true, y_pred, |y, p| {
             let e = (p - y).abs();
-            e + (-2.0 * e).exp().ln_1p() - std::f32::consts::LN_2
+            e + ln_1p(exp(-2.0 * e)) - std::f32::consts::LN_2
         })
     }
     fn gradient(&self, y_true: &Tensor, y_pred: &Tensor, weights: &Tensor) -> Result<Tensor> {
-        mean_gradient(y_true, y_pred, weights, |y, p| (p - y).tanh())
+        mean_gradient(y_true, y_pred, weights, |y, p| tanh(p - y))
     }
 }
 

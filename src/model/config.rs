@@ -1,6 +1,6 @@
 //! A model as data: its architecture and its compile settings in Keras' own JSON.
 
-use super::{Graph, Model, Sequential};
+use super::{Graph, Model, Sequential, graph_config};
 use crate::config::{self, Config, Family, Registry, Shared};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Build, Layer, LayerHandle};
@@ -10,7 +10,7 @@ use crate::metrics::{Metric, Metrics};
 use crate::optimizers::{LearningRate, Optimizer};
 use crate::regularizers::Regularizer;
 use crate::shape::Shape;
-use crate::training::Compile;
+use crate::training::Term;
 use serde_json::{Value, json};
 
 impl Model {
@@ -62,7 +62,6 @@ impl Model {
             let rate = if rate as f32 == now { rate } else { f64::from(now) };
             arguments.insert("learning_rate".to_owned(), rate.into());
         }
-        let loss = &compiled.loss;
         let metrics = |metrics: &Metrics| -> Result<Value> {
             let each = |metric: &dyn Metric| match metric.class_name() {
                 // Keras has no class for it: there it is a name that stands for several.
@@ -71,12 +70,27 @@ impl Model {
             };
             metrics.0.iter().map(|metric| each(&**metric)).collect()
         };
+        // With several outputs lists, in their order.
+        let each = |of: &dyn Fn(&Term) -> Result<Value>| -> Result<Value> {
+            match compiled.terms.as_slice() {
+                [only] => of(only),
+                terms => terms.iter().map(of).collect(),
+            }
+        };
+        let loss = |term: &Term| match &term.loss {
+            Some(loss) => Ok(config::to_value::<Shared<dyn Loss>>(loss.class_name(), loss.config()?)),
+            None => Ok(Value::Null),
+        };
+        let weights = match compiled.terms.iter().all(|term| term.weight.is_none()) {
+            true => Value::Null,
+            false => each(&|term| Ok(term.weight.unwrap_or(1.0).into()))?,
+        };
         Ok(Some(Config::from_iter([
             ("optimizer".to_owned(), config::to_value::<Shared<dyn Optimizer>>(optimizer.class_name(), arguments)),
-            ("loss".to_owned(), config::to_value::<Shared<dyn Loss>>(loss.class_name(), loss.config()?)),
-            ("loss_weights".to_owned(), Value::Null),
-            ("metrics".to_owned(), metrics(&compiled.metrics)?),
-            ("weighted_metrics".to_owned(), metrics(&compiled.weighted_metrics)?),
+            ("loss".to_owned(), each(&loss)?),
+            ("loss_weights".to_owned(), weights),
+            ("metrics".to_owned(), each(&|term| metrics(&term.metrics))?),
+            ("weighted_metrics".to_owned(), each(&|term| metrics(&term.weighted_metrics))?),
         ])))
     }
 
@@ -90,24 +104,18 @@ impl Model {
     }
 
     pub(crate) fn compile_from(&mut self, mut config: Config) -> Result<()> {
+        if self.starts_with_input() {
+            self.build()?;
+        }
+        let outputs = self.graph.as_ref().map_or_else(|| vec![String::new()], Graph::output_names);
         let mut take = |key: &str| config.remove(key).unwrap_or(Value::Null);
         let optimizer = Shared::<dyn Optimizer>::from_value(take("optimizer")).at(|| "optimizer".to_owned())?;
-        let loss = match one_output("loss", take("loss"))? {
-            Value::Null => {
-                return Err(Error::Format(
-                    "the model was compiled without a loss; there is nothing to minimize".into(),
-                ));
-            }
-            loss => Shared::<dyn Loss>::from_value(loss).at(|| "loss".to_owned())?,
-        };
-        let weight = one_output("loss_weights", take("loss_weights"))?;
-        ensure!(
-            weight.is_null() || weight.as_f64() == Some(1.0),
-            Format,
-            "loss_weights is {weight}; a model of one output has no use for it but 1"
-        );
-        let mut metrics = |key: &str| -> Result<Metrics> {
-            let list = match one_output(key, take(key))? {
+        let losses = for_outputs("loss", take("loss"), &outputs)?;
+        let weights = for_outputs("loss_weights", take("loss_weights"), &outputs)?;
+        let metrics = for_outputs("metrics", take("metrics"), &outputs)?;
+        let weighted = for_outputs("weighted_metrics", take("weighted_metrics"), &outputs)?;
+        let read = |key: &str, value: Value| -> Result<Metrics> {
+            let list = match value {
                 Value::Null => Vec::new(),
                 Value::Array(list) => list,
                 one => vec![one],
@@ -115,12 +123,35 @@ impl Model {
             let list = list.into_iter().map(Box::<dyn Metric>::from_value).collect::<Result<Vec<_>>>();
             list.map(Metrics).at(|| key.to_owned())
         };
-        let compile = Compile::new(optimizer, loss);
-        self.compile_with(compile.metrics(metrics("metrics")?).weighted_metrics(metrics("weighted_metrics")?))
+        let mut terms = Vec::new();
+        for (((loss, weight), metrics), weighted) in losses.into_iter().zip(weights).zip(metrics).zip(weighted) {
+            let loss = match loss {
+                Value::Null => None,
+                loss => Some(Shared::<dyn Loss>::from_value(loss).at(|| "loss".to_owned())?),
+            };
+            ensure!(
+                weight.is_null() || weight.is_number(),
+                Format,
+                "loss_weights holds {weight}; a weight is a number"
+            );
+            terms.push(Term {
+                loss,
+                weight: weight.as_f64(),
+                metrics: read("metrics", metrics)?,
+                weighted_metrics: read("weighted_metrics", weighted)?,
+                ..Term::default()
+            });
+        }
+        self.compile_terms(optimizer, terms)
     }
 
     pub(crate) fn to_value(&self) -> Result<Value> {
         let place = || format!("model '{}'", self.name);
+        if let ("Functional", Some(graph)) = (self.class_name(), self.graph.as_ref().or(self.pending.as_ref())) {
+            let config = graph.to_config(&self.name).at(place)?;
+            let (module, class) = ("keras.src.models.functional", "Functional");
+            return Ok(json!({ "module": module, "class_name": class, "config": config, "registered_name": class }));
+        }
         let shapes = |shape: &Shape| json!({ "input_shape": shape });
         let (layers, input) = match &self.graph {
             Some(graph) => {
@@ -147,10 +178,16 @@ impl Model {
     pub(crate) fn from_value(mut value: Value) -> Result<Model> {
         match value.get("class_name").and_then(Value::as_str) {
             Some("Sequential") => {}
-            Some(class @ ("Functional" | "Model")) => return Err(not_yet(class)),
+            Some("Functional" | "Model") => {
+                return match value["config"].take() {
+                    Value::Object(config) => graph_config::from_config(config),
+                    _ => Err(Error::Format("the functional model has no \"config\"".to_owned())),
+                };
+            }
             Some(class) => {
                 return Err(Error::Format(format!(
-                    "the model is of class '{class}'; only Sequential models can be loaded, since a file cannot hold code"
+                    "the model is of class '{class}'; only Sequential and functional models can be loaded, since a file \
+                     cannot hold code"
                 )));
             }
             None => {
@@ -190,14 +227,13 @@ impl Model {
     /// are so many of them.
     pub(crate) fn build_to_load(&mut self, values: usize) -> Result<()> {
         let cx = Build::to_load(self.seed, values);
-        self.graph = Some(Graph::chain(&self.chain, None, &cx).at(|| format!("model '{}'", self.name))?);
-        Ok(())
+        self.build_in(None, &cx).at(|| format!("model '{}'", self.name))
     }
 }
 
 impl LayerHandle {
     /// The layer in Keras' form: its own configuration, and what belongs to the handle.
-    fn to_value(&self, build_config: Option<Value>) -> Result<Value> {
+    pub(super) fn to_value(&self, build_config: Option<Value>) -> Result<Value> {
         let layer = self.layer();
         let mut config = layer.config().at(|| self.place())?;
         config.insert("name".to_owned(), self.name().into());
@@ -219,12 +255,10 @@ impl LayerHandle {
         Ok(value)
     }
 
-    fn from_value(mut value: Value) -> Result<Self> {
+    pub(super) fn from_value(mut value: Value) -> Result<Self> {
         let class = value.get("class_name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if matches!(class.as_str(), "Sequential" | "Functional" | "Model") {
-            return Err(Error::Format(format!(
-                "a model of class '{class}' as a layer of a model cannot be loaded yet"
-            )));
+            return LayerHandle::of_model(value);
         }
         let mut name = String::new();
         let read = || {
@@ -248,19 +282,26 @@ impl LayerHandle {
     }
 }
 
+/// As an argument of another layer: the object with class, arguments and name.
+impl serde::Serialize for LayerHandle {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_value(None).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for LayerHandle {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        LayerHandle::from_value(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// JSON from text.
 pub(crate) fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|error| Error::Format(format!("the configuration is not JSON: {error}")))
 }
 
-fn not_yet(class: &str) -> Error {
-    Error::Format(format!(
-        "the model is a graph (class '{class}' of the functional API); this version of cornu loads Sequential models"
-    ))
-}
-
 /// The dtype policy of every layer.
-fn float32() -> Value {
+pub(super) fn float32() -> Value {
     json!({ "module": "keras", "class_name": "DTypePolicy", "config": { "name": "float32" }, "registered_name": null })
 }
 
@@ -276,27 +317,47 @@ fn check_dtype(dtype: Option<Value>) -> Result<()> {
     Ok(())
 }
 
-/// A compile setting of a model of one output, which may stand in a list or under the output's name.
-fn one_output(key: &str, value: Value) -> Result<Value> {
-    let many = |n| Error::Format(format!("{key} has {n} entries, for as many outputs; the model has one output"));
+/// A compile setting for each output: given for all, in a list, or by the outputs' names.
+fn for_outputs(key: &str, value: Value, outputs: &[String]) -> Result<Vec<Value>> {
+    let n = outputs.len();
+    let many = |found: usize| Error::Format(format!("{key} has {found} entries; the model has {n} outputs"));
+    let of_metrics = key.ends_with("metrics");
     match value {
-        // A serialized object, not a table of outputs.
-        Value::Object(object) if object.contains_key("class_name") => Ok(Value::Object(object)),
-        Value::Object(object) => match (object.len(), object.into_iter().next()) {
-            (1, Some((_, only))) => Ok(only),
-            (0, _) => Ok(Value::Null),
-            (n, _) => Err(many(n)),
-        },
-        Value::Array(mut list) if key.ends_with("metrics") => match list.as_slice() {
-            [Value::Array(_)] => Ok(list.remove(0)),
+        Value::Null => Ok(vec![Value::Null; n]),
+        // A table of outputs, not a serialized object.
+        Value::Object(mut table) if !table.contains_key("class_name") => {
+            if n == 1 {
+                return match (table.len(), table.into_iter().next()) {
+                    (0, _) => Ok(vec![Value::Null]),
+                    (1, Some((_, only))) => Ok(vec![only]),
+                    (found, _) => Err(many(found)),
+                };
+            }
+            let values = outputs.iter().map(|name| table.remove(name).unwrap_or(Value::Null)).collect();
+            match table.keys().next() {
+                None => Ok(values),
+                Some(name) => {
+                    Err(Error::unknown_name("output of this model", name, outputs.iter().map(String::as_str)))
+                        .at(|| key.to_owned())
+                }
+            }
+        }
+        Value::Array(list) if n == 1 => match list.as_slice() {
+            [Value::Array(only)] => Ok(vec![only.clone().into()]),
             [.., Value::Array(_)] => Err(many(list.len())),
-            _ => Ok(Value::Array(list)),
+            _ if of_metrics => Ok(vec![list.into()]),
+            [] => Ok(vec![Value::Null]),
+            [only] => Ok(vec![only.clone()]),
+            _ => Err(many(list.len())),
         },
-        Value::Array(mut list) => match list.len() {
-            0 => Ok(Value::Null),
-            1 => Ok(list.remove(0)),
-            n => Err(many(n)),
+        Value::Array(list) => match list.len() {
+            0 => Ok(vec![Value::Null; n]),
+            found if found == n => Ok(list),
+            found => Err(many(found)),
         },
-        other => Ok(other),
+        for_all if of_metrics && n > 1 => {
+            Err(Error::Format(format!("{key} is {for_all}; of a model of {n} outputs each has its own")))
+        }
+        for_all => Ok(vec![for_all; n]),
     }
 }

@@ -1,13 +1,14 @@
 //! The executor: one for every kind of model. A Sequential is a graph that is a chain.
 
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{Backward, Build, Forward, Gradients, LayerHandle, Values};
+use crate::layer::{Arguments, Backward, Build, Call, Forward, Gradients, LayerHandle, Masks, Param, Values};
 use crate::layers::Input;
 use crate::random;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::collections::HashSet;
+use std::iter::repeat;
 
 /// One output of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,29 +18,54 @@ pub(crate) struct Port {
 }
 
 /// One call of a layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub layer: LayerHandle,
     /// Where its inputs come from: nodes before this one.
     pub inputs: Vec<Port>,
     pub output_shapes: Vec<Shape>,
+    /// What the call was given besides its inputs.
+    pub arguments: Arguments,
     /// What its random draws depend on.
     stream: u64,
 }
 
+impl Node {
+    pub fn new(layer: LayerHandle, inputs: Vec<Port>, output_shapes: Vec<Shape>, arguments: Arguments) -> Self {
+        Node { layer, inputs, output_shapes, arguments, stream: 0 }
+    }
+
+    fn flops(&self, nodes: &[Node]) -> f64 {
+        let weights: usize = self.layer.weights().iter().map(Param::len).sum();
+        let positions = |shape: &Shape| {
+            let cells = shape.sample().split_last().map_or(&[][..], |(_, cells)| cells);
+            cells.iter().map(|n| n.unwrap_or(1)).product::<usize>() as f64
+        };
+        let out = self.output_shapes.first().map_or(1.0, positions);
+        // A recurrent layer may give its last step alone, and has used its weights at each.
+        let steps = self.inputs.iter().map(|port| &nodes[port.node].output_shapes[port.output]);
+        let steps = steps.filter(|shape| shape.rank() == 3).map(positions).fold(1.0, f64::max);
+        2.0 * weights as f64 * out.max(steps)
+    }
+}
+
 /// Calls of layers in an order in which each comes after those it depends on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Graph {
     pub nodes: Vec<Node>,
     /// The nodes that stand for the model's inputs.
     pub inputs: Vec<usize>,
     pub outputs: Vec<Port>,
+    /// The layers in Keras' order.
+    order: Vec<LayerHandle>,
     /// How many nodes and model outputs read each output of each node.
     readers: Vec<Vec<usize>>,
+    /// See [`flops`](Self::flops).
+    flops: f64,
 }
 
 impl Graph {
-    /// Builds a chain of layers, for inputs of `shape` unless the first of them is an Input.
+    /// A chain of layers, for inputs of `shape` unless the first of them is an Input, with its weights.
     pub fn chain(layers: &[LayerHandle], shape: Option<Shape>, cx: &Build) -> Result<Self> {
         let first = layers.first().and_then(|first| first.downcast(|input: &Input| input.shape().clone()));
         let has_input = first.is_some();
@@ -65,39 +91,58 @@ impl Graph {
             let before = nodes.last();
             let inputs: Vec<Port> = before.map(|_| Port { node: nodes.len() - 1, output: 0 }).into_iter().collect();
             let input_shapes: Vec<Shape> = before.map(|node| node.output_shapes.clone()).unwrap_or_default();
-            let name = layer.name();
-            let output_shapes = layer.output_shapes(&input_shapes)?;
-            ensure!(
-                output_shapes.len() == 1,
-                Argument,
-                "{} has {} outputs; in a chain each layer has one",
-                layer.place(),
-                output_shapes.len()
-            );
-            nodes.push(Node { layer: layer.clone(), inputs, output_shapes, stream: random::stream_of(&name) });
-        }
-        for node in &nodes {
-            let inputs: Vec<Shape> =
-                node.inputs.iter().map(|port| nodes[port.node].output_shapes[port.output].clone()).collect();
-            node.layer.build(&inputs, cx)?;
+            let output_shapes = one_output(layer, &input_shapes)?;
+            nodes.push(Node::new(layer.clone(), inputs, output_shapes, Arguments::default()));
         }
         let outputs = vec![Port { node: nodes.len() - 1, output: 0 }];
-        Ok(Graph::new(nodes, vec![0], outputs))
+        let order = nodes.iter().map(|node| node.layer.clone()).collect();
+        let mut graph = Graph::new(nodes, vec![0], outputs, order);
+        graph.build(cx)?;
+        Ok(graph)
     }
 
-    fn new(nodes: Vec<Node>, inputs: Vec<usize>, outputs: Vec<Port>) -> Self {
+    /// The shapes that come out of a chain whose weights are not made.
+    pub fn chain_shapes(layers: &[LayerHandle], inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let body = layers.iter().filter(|layer| layer.class_name() != "InputLayer");
+        body.into_iter().try_fold(inputs.to_vec(), |shapes, layer| one_output(layer, &shapes))
+    }
+
+    /// The calls in an order in which each follows those it depends on; all layers have their names.
+    pub fn new(mut nodes: Vec<Node>, inputs: Vec<usize>, outputs: Vec<Port>, order: Vec<LayerHandle>) -> Self {
+        for i in 0..nodes.len() {
+            let calls = nodes[..i].iter().filter(|node| node.layer.is(&nodes[i].layer)).count();
+            let name = nodes[i].layer.name();
+            nodes[i].stream = random::stream_of(&if calls == 0 { name } else { format!("{name}/call {calls}") });
+        }
         let mut readers: Vec<Vec<usize>> = nodes.iter().map(|node| vec![0; node.output_shapes.len()]).collect();
         for port in nodes.iter().flat_map(|node| &node.inputs).chain(&outputs) {
             readers[port.node][port.output] += 1;
         }
-        Graph { nodes, inputs, outputs, readers }
+        Graph { nodes, inputs, outputs, order, readers, flops: 0.0 }
+    }
+
+    /// Makes the weights of all layers, in the order of the layers.
+    pub fn build(&mut self, cx: &Build) -> Result<()> {
+        for layer in &self.order {
+            if let Some(node) = self.nodes.iter().find(|node| node.layer.is(layer)) {
+                let shape = |port: &Port| self.nodes[port.node].output_shapes[port.output].clone();
+                let inputs: Vec<Shape> = node.inputs.iter().map(shape).collect();
+                layer.build(&inputs, &cx.called_with(&node.arguments))?;
+            }
+        }
+        self.flops = self.nodes.iter().map(|node| node.flops(&self.nodes)).sum();
+        Ok(())
     }
 
     /// The layers, each once, without inputs.
     pub fn layers(&self) -> Vec<LayerHandle> {
-        let mut seen = HashSet::new();
-        let calls = self.nodes.iter().enumerate().filter(|(i, _)| !self.inputs.contains(i));
-        calls.map(|(_, node)| node.layer.clone()).filter(|layer| seen.insert(layer.name())).collect()
+        let is_input = |layer: &LayerHandle| self.inputs.iter().any(|&input| self.nodes[input].layer.is(layer));
+        self.order.iter().filter(|layer| !is_input(layer)).cloned().collect()
+    }
+
+    /// The layers in Keras' order, inputs among them.
+    pub fn order(&self) -> &[LayerHandle] {
+        &self.order
     }
 
     pub fn input_shapes(&self) -> Vec<Shape> {
@@ -106,6 +151,40 @@ impl Graph {
 
     pub fn output_shapes(&self) -> Vec<Shape> {
         self.outputs.iter().map(|port| self.nodes[port.node].output_shapes[port.output].clone()).collect()
+    }
+
+    /// The shapes that come out for inputs of these shapes.
+    pub fn output_shapes_for(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        ensure!(
+            inputs.len() == self.inputs.len(),
+            Argument,
+            "the model has {} inputs, got {}",
+            self.inputs.len(),
+            inputs.len()
+        );
+        let mut shapes: Vec<Vec<Shape>> = Vec::with_capacity(self.nodes.len());
+        for (i, node) in self.nodes.iter().enumerate() {
+            let given = self.inputs.iter().position(|&input| input == i).map(|place| vec![inputs[place].clone()]);
+            let inputs = || node.inputs.iter().map(|port| shapes[port.node][port.output].clone()).collect::<Vec<_>>();
+            shapes.push(given.map_or_else(|| node.layer.call_shapes(&inputs(), &node.arguments), Ok)?);
+        }
+        Ok(self.outputs.iter().map(|port| shapes[port.node][port.output].clone()).collect())
+    }
+
+    /// The names of the outputs: those of the layers that give them.
+    pub fn output_names(&self) -> Vec<String> {
+        self.outputs.iter().map(|port| self.nodes[port.node].layer.name()).collect()
+    }
+
+    /// Whether a layer makes masks.
+    pub fn creates_mask(&self) -> bool {
+        self.nodes.iter().any(|node| node.layer.layer().creates_mask())
+    }
+
+    /// The multiplications and additions of a forward pass for one sample, about: each weight of a layer is used once
+    /// for each position of its output (exact for Dense and convolutions).
+    pub fn flops(&self) -> f64 {
+        self.flops
     }
 
     /// Whether a training pass may not be cut along the batch.
@@ -155,17 +234,21 @@ impl Graph {
         flow
     }
 
-    /// Runs all layers. What they save for the backward pass lies in `cx`, call by call.
-    pub fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+    /// Runs all layers, and returns the outputs with their masks. What layers save for the backward pass lies in
+    /// `cx`, call by call.
+    pub fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<(Values, Masks)> {
         self.check_inputs(inputs.iter().map(Tensor::shape).collect::<SmallVec<[_; 4]>>().into_iter())?;
         let batch = inputs.first().map_or(0, Tensor::batch);
         let recording = cx.recording;
         let flow = if recording { self.gradient_flow(cx.inputs_need_gradient) } else { SmallVec::new() };
         let mut values: Vec<SmallVec<[Option<Tensor>; 1]>> =
             self.nodes.iter().map(|node| smallvec::smallvec![None; node.output_shapes.len()]).collect();
+        let mut masks: Vec<Masks> = vec![Masks::new(); self.nodes.len()];
         let mut left = self.readers.clone();
-        for (&node, tensor) in self.inputs.iter().zip(inputs) {
+        for ((&node, tensor), mask) in self.inputs.iter().zip(inputs).zip(cx.masks.iter().cloned().chain(repeat(None)))
+        {
             values[node][0] = Some(tensor);
+            masks[node].push(mask);
         }
         // The last reader of a value owns it, so that a layer can work in place.
         let mut read = |values: &mut Vec<SmallVec<[Option<Tensor>; 1]>>, port: &Port| {
@@ -175,16 +258,25 @@ impl Graph {
             let value = if *count == 0 { slot.take() } else { slot.clone() };
             value.ok_or_else(|| Error::State("a layer's input was not computed".to_owned()))
         };
+        let mask_of = |masks: &[Masks], port: &Port| masks[port.node].get(port.output).cloned().flatten();
         for (i, node) in self.nodes.iter().enumerate() {
-            if node.inputs.is_empty() {
+            if self.inputs.contains(&i) {
                 continue;
             }
             let inputs: Values = node.inputs.iter().map(|port| read(&mut values, port)).collect::<Result<_>>()?;
             let records = recording && flow[i];
-            let need = records && node.inputs.iter().any(|port| flow[port.node]);
-            let outputs = cx
-                .nested(node.stream, node.layer.trainable(), records, need, |cx| node.layer.forward(inputs, cx))
-                .at(|| node.layer.place())?;
+            let call = Call {
+                // Of a model inside, each of its calls draws anew.
+                stream: node.stream ^ cx.stream.rotate_left(17),
+                masks: node.inputs.iter().map(|port| mask_of(&masks, port)).collect(),
+                trainable: cx.trainable && node.layer.trainable(),
+                recording: records,
+                inputs_need_gradient: records && node.inputs.iter().any(|port| flow[port.node]),
+                arguments: Some(&node.arguments),
+            };
+            let passes = node.layer.layer().supports_masking();
+            let (outputs, output_masks) =
+                cx.nested(call, passes, |cx| node.layer.forward(inputs, cx)).at(|| node.layer.place())?;
             ensure!(
                 outputs.len() == node.output_shapes.len(),
                 State,
@@ -194,6 +286,7 @@ impl Graph {
                 node.output_shapes.len()
             );
             values[i] = outputs.into_iter().map(Some).collect();
+            masks[i] = output_masks;
         }
         let outputs: Values = self.outputs.iter().map(|port| read(&mut values, port)).collect::<Result<_>>()?;
         for (port, output) in self.outputs.iter().zip(outputs.iter()) {
@@ -205,11 +298,12 @@ impl Graph {
                 output.shape()
             );
         }
-        Ok(outputs)
+        Ok((outputs, self.outputs.iter().map(|port| mask_of(&masks, port)).collect()))
     }
 
     /// Runs all layers backwards, from the gradients of the outputs to those of the inputs.
-    pub fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+    /// An output that no loss depends on has none.
+    pub fn backward(&self, gradients: SmallVec<[Option<Tensor>; 1]>, cx: &mut Backward<'_>) -> Result<Gradients> {
         let inputs_need_gradient = cx.wanted.iter().any(|&wanted| wanted);
         let flow = self.gradient_flow(inputs_need_gradient);
         let mut grads: Vec<SmallVec<[Option<Tensor>; 1]>> =
@@ -222,16 +316,18 @@ impl Graph {
             gradients.len()
         );
         for (port, gradient) in self.outputs.iter().zip(gradients) {
-            add(&mut grads[port.node][port.output], gradient)?;
+            if let Some(gradient) = gradient {
+                add(&mut grads[port.node][port.output], gradient)?;
+            }
         }
         for (i, node) in self.nodes.iter().enumerate().rev() {
-            if node.inputs.is_empty() || !flow[i] {
+            if self.inputs.contains(&i) || !flow[i] {
                 continue;
             }
             let known: SmallVec<[Option<Tensor>; 1]> = std::mem::take(&mut grads[i]);
             let wanted: SmallVec<[bool; 4]> = node.inputs.iter().map(|port| flow[port.node]).collect();
             let result = cx
-                .nested(node.layer.trainable(), wanted, |cx| node.layer.backward(known, cx))
+                .nested(cx.trainable && node.layer.trainable(), wanted, |cx| node.layer.backward(known, cx))
                 .at(|| node.layer.place())?;
             for (port, gradient) in node.inputs.iter().zip(result) {
                 if let Some(gradient) = gradient
@@ -243,6 +339,19 @@ impl Graph {
         }
         Ok(self.inputs.iter().map(|&i| grads[i][0].take()).collect())
     }
+}
+
+/// The shape that comes out of a layer in a chain.
+fn one_output(layer: &LayerHandle, inputs: &[Shape]) -> Result<Vec<Shape>> {
+    let shapes = layer.output_shapes(inputs)?;
+    ensure!(
+        shapes.len() == 1,
+        Argument,
+        "{} has {} outputs; in a chain each layer has one",
+        layer.place(),
+        shapes.len()
+    );
+    Ok(shapes)
 }
 
 /// Adds a gradient to what is already there.

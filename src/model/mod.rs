@@ -1,10 +1,14 @@
 //! Models: topology, execution order, and the workflow on top of them.
 
 pub(crate) mod config;
+mod functional;
 mod graph;
+mod graph_config;
+pub(crate) mod nested;
 mod sequential;
 mod summary;
 
+pub use functional::{SymbolicTensor, Symbols};
 pub(crate) use graph::Graph;
 pub use sequential::Sequential;
 
@@ -14,10 +18,11 @@ use crate::random;
 use crate::shape::Shape;
 use crate::training::Compiled;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A network of layers that can be compiled, trained, evaluated, asked for predictions and saved.
 ///
-/// It is made through [`Sequential`], which dereferences to it. Training methods are in
+/// It is made through [`Sequential`], which dereferences to it, or as a graph by [`Model::new`]. Training methods are in
 /// [`training`](crate::training): [`compile`](Model::compile), [`fit`](Model::fit),
 /// [`evaluate`](Model::evaluate), [`predict`](Model::predict).
 pub struct Model {
@@ -25,7 +30,11 @@ pub struct Model {
     pub(crate) seed: u64,
     /// The layers of a model that is a chain, also before its input shape is known.
     pub(crate) chain: Vec<LayerHandle>,
+    /// A graph whose weights are not made yet.
+    pub(crate) pending: Option<Graph>,
     pub(crate) graph: Option<Graph>,
+    /// The model as a layer, once it was asked for.
+    pub(crate) layer: OnceLock<LayerHandle>,
     pub(crate) compiled: Option<Compiled>,
     /// Set by a callback to end training after this batch or epoch.
     pub(crate) stop_training: bool,
@@ -37,7 +46,9 @@ impl Model {
             name: name.to_owned(),
             seed: random::fresh_seed(),
             chain: Vec::new(),
+            pending: None,
             graph: None,
+            layer: OnceLock::new(),
             compiled: None,
             stop_training: false,
         }
@@ -55,7 +66,7 @@ impl Model {
 
     /// Its layers, in order, without inputs.
     pub fn layers(&self) -> Vec<LayerHandle> {
-        match &self.graph {
+        match self.graph.as_ref().or(self.pending.as_ref()) {
             Some(graph) => graph.layers(),
             None => self.chain.iter().filter(|l| l.class_name() != "InputLayer").cloned().collect(),
         }
@@ -125,6 +136,41 @@ impl Model {
             .ok_or_else(|| Error::State("the model has no output".to_owned()))
     }
 
+    /// The shapes of its inputs, the batch first.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn input_shapes(&self) -> Result<Vec<Shape>> {
+        Ok(self.built()?.input_shapes())
+    }
+
+    /// The shapes of its outputs, the batch first.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn output_shapes(&self) -> Result<Vec<Shape>> {
+        Ok(self.built()?.output_shapes())
+    }
+
+    /// The names of its inputs: those of the Input layers. One that will be made is called `input_layer`.
+    pub fn input_names(&self) -> Vec<String> {
+        match self.graph.as_ref().or(self.pending.as_ref()) {
+            Some(graph) => graph.inputs.iter().map(|&input| graph.nodes[input].layer.name()).collect(),
+            None => {
+                let first = self.chain.first().filter(|_| self.starts_with_input());
+                vec![first.map_or_else(|| "input_layer".to_owned(), LayerHandle::name)]
+            }
+        }
+    }
+
+    /// The names of its outputs: those of the layers that give them.
+    pub fn output_names(&self) -> Vec<String> {
+        match self.graph.as_ref().or(self.pending.as_ref()) {
+            Some(graph) => graph.output_names(),
+            None => self.chain.last().map(LayerHandle::name).into_iter().collect(),
+        }
+    }
+
     /// All weights of all layers, learned and tracked, in Keras' order.
     pub fn weights(&self) -> Vec<Param> {
         distinct(self.layers().iter().flat_map(LayerHandle::weights))
@@ -132,13 +178,28 @@ impl Model {
 
     /// The weights that a training step changes: the learned ones of layers that are not frozen.
     pub fn trainable_weights(&self) -> Vec<Param> {
-        let learning = self.layers().into_iter().filter(LayerHandle::trainable);
-        distinct(learning.flat_map(|l| l.weights()).filter(Param::is_learned))
+        distinct(self.layers().iter().flat_map(LayerHandle::trainable_weights))
     }
 
     /// The number of values in all weights.
     pub fn count_params(&self) -> usize {
         self.weights().iter().map(|w| w.value().len()).sum()
+    }
+
+    /// The multiplications and additions of a forward pass for one sample, about: each weight of a layer is
+    /// used once for each position of its output (exact for Dense and convolutions). A training step takes
+    /// about three times as many.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn flops(&self) -> Result<f64> {
+        Ok(self.built()?.flops())
+    }
+
+    /// Gives it another seed: that of its shuffling and its dropout from now on, and of its first weights if
+    /// it is not built yet.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
     }
 
     /// The values of all weights, in the order of [`weights`](Self::weights).
@@ -179,12 +240,47 @@ impl Model {
     /// # Errors
     /// When the input shape is not known, or a layer cannot take what it is given.
     pub fn build(&mut self) -> Result<()> {
+        match self.graph {
+            Some(_) => Ok(()),
+            None => self.build_in(None, &Build::new(self.seed)).at(|| format!("model '{}'", self.name)),
+        }
+    }
+
+    /// Makes the weights, with paths below that of `cx`; a chain without an Input takes inputs of `shape`.
+    pub(crate) fn build_in(&mut self, shape: Option<Shape>, cx: &Build) -> Result<()> {
         if self.graph.is_none() {
-            let graph =
-                Graph::chain(&self.chain, None, &Build::new(self.seed)).at(|| format!("model '{}'", self.name))?;
-            self.graph = Some(graph);
+            self.graph = Some(match self.pending.take() {
+                Some(mut graph) => {
+                    if let Err(error) = graph.build(cx) {
+                        self.pending = Some(graph);
+                        return Err(error);
+                    }
+                    graph
+                }
+                None => Graph::chain(&self.chain, shape, cx)?,
+            });
         }
         Ok(())
+    }
+
+    /// Another model of the same layers, not compiled.
+    fn twin(&self) -> Model {
+        Model {
+            seed: self.seed,
+            chain: self.chain.clone(),
+            pending: self.pending.clone(),
+            graph: self.graph.clone(),
+            ..Model::empty(&self.name)
+        }
+    }
+
+    /// Keras' class of it.
+    pub(crate) fn class_name(&self) -> &'static str {
+        if self.chain.is_empty() && (self.graph.is_some() || self.pending.is_some()) {
+            "Functional"
+        } else {
+            "Sequential"
+        }
     }
 
     /// Makes the weights of a model without an Input, for samples of this shape.
@@ -199,9 +295,8 @@ impl Model {
                 ensure!(built == shape, Shape, "the model is built for inputs of shape {built}, not {shape}");
             }
             None => {
-                let graph = Graph::chain(&self.chain, Some(shape), &Build::new(self.seed))
-                    .at(|| format!("model '{}'", self.name))?;
-                self.graph = Some(graph);
+                let cx = Build::new(self.seed);
+                self.build_in(Some(shape), &cx).at(|| format!("model '{}'", self.name))?;
             }
         }
         Ok(())
@@ -210,11 +305,12 @@ impl Model {
     /// Forgets the order of execution, since the layers change. Their weights stay.
     fn forget_graph(&mut self) {
         self.graph = None;
+        self.layer = OnceLock::new();
         self.compiled = None;
     }
 
     pub(crate) fn starts_with_input(&self) -> bool {
-        self.chain.first().is_some_and(|layer| layer.class_name() == "InputLayer")
+        self.pending.is_some() || self.chain.first().is_some_and(|layer| layer.class_name() == "InputLayer")
     }
 
     /// Builds a chain without an Input from the data it is first given.

@@ -1,7 +1,7 @@
 //! A model as a list of layers.
 
 use super::Model;
-use crate::config::snake_case;
+use super::functional::free_name;
 use crate::layer::LayerHandle;
 use std::ops::{Deref, DerefMut};
 
@@ -54,7 +54,8 @@ impl Sequential {
     pub fn add(&mut self, layer: impl Into<LayerHandle>) -> &mut Self {
         let layer = layer.into();
         if layer.name().is_empty() {
-            layer.set_name(self.free_name(&layer.class_name()));
+            let taken: Vec<String> = self.model.chain.iter().map(LayerHandle::name).collect();
+            layer.set_name(free_name(&layer.class_name(), |name| taken.iter().any(|known| known == name)));
         }
         self.model.chain.push(layer);
         self.model.forget_graph();
@@ -65,16 +66,6 @@ impl Sequential {
     pub fn pop(&mut self) -> Option<LayerHandle> {
         self.model.forget_graph();
         self.model.chain.pop()
-    }
-
-    fn free_name(&self, class_name: &str) -> String {
-        let base = match class_name {
-            "InputLayer" => "input_layer".to_owned(),
-            class_name => snake_case(class_name),
-        };
-        let taken: Vec<String> = self.model.chain.iter().map(LayerHandle::name).collect();
-        let numbered = (1..).map(|i| format!("{base}_{i}"));
-        std::iter::once(base.clone()).chain(numbered).find(|name| !taken.contains(name)).unwrap_or(base)
     }
 }
 

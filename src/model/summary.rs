@@ -1,14 +1,17 @@
 //! `summary()`: the table of layers, shapes and parameters that Keras prints.
 
 use super::Model;
+use super::graph::{Graph, Port};
 use crate::layer::{LayerHandle, Param};
 use std::fmt;
 
-/// A printable table of a model's layers: name and class, output shape, parameters; then the totals.
+/// A printable table of a model's layers: name and class, output shape, parameters, in a graph where the inputs come
+/// from; then the totals.
 #[derive(Clone, Debug)]
 pub struct Summary {
     name: String,
-    rows: Vec<[String; 3]>,
+    /// Cells of each line: three, or four for a graph.
+    rows: Vec<Vec<String>>,
     trainable: usize,
     non_trainable: usize,
     optimizer: usize,
@@ -48,15 +51,15 @@ impl Model {
     pub fn summary(&self) -> Summary {
         let label = |layer: &LayerHandle| format!("{} ({})", layer.name(), layer.class_name());
         let rows = match &self.graph {
-            Some(graph) => {
-                let calls = graph.nodes.iter().enumerate().filter(|(i, _)| !graph.inputs.contains(i));
-                let row = |(_, node): (usize, &super::graph::Node)| {
-                    let shapes: Vec<String> = node.output_shapes.iter().map(ToString::to_string).collect();
-                    [label(&node.layer), shapes.join(", "), thousands(node.layer.count_params())]
-                };
-                calls.map(row).collect()
+            Some(graph) if self.class_name() == "Functional" => {
+                graph.order().iter().map(|layer| graph.summary_row(layer, label(layer))).collect()
             }
-            None => self.layers().iter().map(|layer| [label(layer), "?".to_owned(), "?".to_owned()]).collect(),
+            Some(graph) => {
+                let layers = graph.layers();
+                let row = |layer: &LayerHandle| graph.summary_row(layer, label(layer)).into_iter().take(3).collect();
+                layers.iter().map(row).collect()
+            }
+            None => self.layers().iter().map(|layer| vec![label(layer), "?".to_owned(), "?".to_owned()]).collect(),
         };
         let count = |weights: &[Param]| weights.iter().map(|w| w.value().len()).sum();
         let trainable: usize = count(&self.trainable_weights());
@@ -71,13 +74,35 @@ impl Model {
     }
 }
 
+impl Graph {
+    /// A layer's line: label, shapes, parameters, and what its calls read as layer, call of it and output.
+    fn summary_row(&self, layer: &LayerHandle, label: String) -> Vec<String> {
+        let calls: Vec<_> = self.nodes.iter().filter(|node| node.layer.is(layer)).collect();
+        let shapes = calls.first().map(|node| node.output_shapes.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let from = |port: &Port| {
+            let name = self.nodes[port.node].layer.name();
+            format!("{name}[{}][{}]", self.call_number(port.node), port.output)
+        };
+        let connected: Vec<String> = calls.iter().flat_map(|node| &node.inputs).map(from).collect();
+        let connected = if connected.is_empty() { "-".to_owned() } else { connected.join(", ") };
+        vec![label, shapes.unwrap_or_default().join(", "), thousands(layer.count_params()), connected]
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let header = ["Layer (type)", "Output Shape", "Param #"].map(str::to_owned);
+        let columns = self.rows.first().map_or(3, Vec::len);
+        let header: Vec<String> = ["Layer (type)", "Output Shape", "Param #", "Connected to"].map(str::to_owned).into();
+        let header = header[..columns].to_vec();
         let longest = |i: usize| self.rows.iter().chain([&header]).map(|r| r[i].chars().count()).max().unwrap_or(0);
-        let mut widths = [longest(0).max(29), longest(1).max(22), longest(2).max(10)];
-        // The borders and the spaces inside them take 10 characters.
-        let wanted = self.width.saturating_sub(10);
+        let least = [29, 22, 10, 12];
+        let mut widths: Vec<usize> = (0..columns).map(|i| longest(i).max(least[i])).collect();
+        // A layer that reads many others does not push the table out of the screen.
+        if let Some(connected) = widths.get_mut(3) {
+            *connected = (*connected).min(40);
+        }
+        // Each column has a border and a space on both sides, and there is one border more.
+        let wanted = self.width.saturating_sub(3 * columns + 1);
         let natural: usize = widths.iter().sum();
         if wanted > natural {
             widths[0] += wanted - natural;
@@ -88,11 +113,15 @@ impl fmt::Display for Summary {
             let bars: Vec<String> = widths.iter().map(|w| fill.repeat(w + 2)).collect();
             format!("{left}{}{right}", bars.join(&middle.to_string()))
         };
-        let row = |cells: &[String; 3], bar: char| {
-            let fit = |i: usize| cells[i].chars().take(widths[i]).collect::<String>();
-            let (a, b, c) = (fit(0), fit(1), fit(2));
-            let [wa, wb, wc] = widths;
-            format!("{bar} {a:<wa$} {bar} {b:<wb$} {bar} {c:>wc$} {bar}")
+        let row = |cells: &[String], bar: char| {
+            let cell = |(i, (text, width)): (usize, (&String, &usize))| {
+                let fit = match text.chars().count() > *width {
+                    true => text.chars().take(width - 1).chain(['…']).collect(),
+                    false => text.clone(),
+                };
+                if i == 2 { format!(" {fit:>width$} {bar}") } else { format!(" {fit:<width$} {bar}") }
+            };
+            format!("{bar}{}", cells.iter().zip(&widths).enumerate().map(cell).collect::<String>())
         };
         writeln!(f, "Model: \"{}\"", self.name)?;
         writeln!(f, "{}", line('┏', "━", '┳', '┓'))?;

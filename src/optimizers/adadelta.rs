@@ -1,8 +1,9 @@
 //! Adadelta.
 
-use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Steps in the ratio of the mean squared step to the mean squared gradient
@@ -40,12 +41,17 @@ impl Optimizer for Adadelta {
         let (rho, fresh) = (self.rho as f32, (1.0 - self.rho) as f32);
         let [grads, deltas] = slots(state)?;
         let state = grads.iter_mut().zip(deltas.iter_mut());
-        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (grads, deltas))| {
-            *grads = rho * *grads + fresh * (g * g);
-            let delta = (*deltas + epsilon).sqrt() * g / (*grads + epsilon).sqrt();
-            *deltas = rho * *deltas + fresh * (delta * delta);
-            *w -= rate * delta;
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (grads, deltas))| {
+                    *grads = flush(rho * *grads + fresh * (g * g));
+                    let delta = (*deltas + epsilon).sqrt() * g / (*grads + epsilon).sqrt();
+                    *deltas = flush(rho * *deltas + fresh * (delta * delta));
+                    *w -= rate * delta;
+                });
+            },
+        );
         Ok(())
     }
 }

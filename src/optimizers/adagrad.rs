@@ -3,6 +3,7 @@
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Gradient descent whose step is divided by the root of the sum of all squared gradients so far
@@ -36,10 +37,15 @@ impl Optimizer for Adagrad {
     fn update(&self, step: &Step, weight: &mut [f32], gradient: &[f32], state: &mut [&mut [f32]]) -> Result<()> {
         let (rate, epsilon) = (step.learning_rate, self.epsilon as f32);
         let [sum] = slots(state)?;
-        weight.iter_mut().zip(gradient).zip(sum.iter_mut()).for_each(|((w, g), sum)| {
-            *sum += g * g;
-            *w -= rate * g / (*sum + epsilon).sqrt();
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(sum.iter_mut()).for_each(|((w, g), sum)| {
+                    *sum += g * g;
+                    *w -= rate * g / (*sum + epsilon).sqrt();
+                });
+            },
+        );
         Ok(())
     }
 }

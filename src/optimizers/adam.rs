@@ -1,8 +1,9 @@
 //! Adam and AdamW.
 
-use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Adam: steps along the mean gradient, divided by the root of its mean square
@@ -89,20 +90,30 @@ macro_rules! impl_adam {
                 if self.amsgrad {
                     let [m, v, largest] = slots(state)?;
                     let state = m.iter_mut().zip(v.iter_mut()).zip(largest.iter_mut());
-                    weights.zip(state).for_each(|((w, g), ((m, v), largest))| {
-                        *m += (g - *m) * fresh_1;
-                        *v += (g * g - *v) * fresh_2;
-                        *largest = largest.max(*v);
-                        *w -= *m * rate / (largest.sqrt() + epsilon);
-                    });
+                    vectorised(
+                        #[inline(always)]
+                        move || {
+                            weights.zip(state).for_each(|((w, g), ((m, v), largest))| {
+                                *m = flush(*m + (g - *m) * fresh_1);
+                                *v = flush(*v + (g * g - *v) * fresh_2);
+                                *largest = largest.max(*v);
+                                *w -= *m * rate / (largest.sqrt() + epsilon);
+                            });
+                        },
+                    );
                 } else {
                     let [m, v] = slots(state)?;
                     let state = m.iter_mut().zip(v.iter_mut());
-                    weights.zip(state).for_each(|((w, g), (m, v))| {
-                        *m += (g - *m) * fresh_1;
-                        *v += (g * g - *v) * fresh_2;
-                        *w -= *m * rate / (v.sqrt() + epsilon);
-                    });
+                    vectorised(
+                        #[inline(always)]
+                        move || {
+                            weights.zip(state).for_each(|((w, g), (m, v))| {
+                                *m = flush(*m + (g - *m) * fresh_1);
+                                *v = flush(*v + (g * g - *v) * fresh_2);
+                                *w -= *m * rate / (v.sqrt() + epsilon);
+                            });
+                        },
+                    );
                 }
                 Ok(())
             }

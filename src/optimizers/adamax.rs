@@ -1,9 +1,10 @@
 //! Adamax.
 
 use super::adam::check_moments;
-use super::{Optimizer, Options, Slot, Step, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Adam with the largest gradient instead of the mean square
@@ -42,11 +43,16 @@ impl Optimizer for Adamax {
         let (fresh, kept, unbias) = ((1.0 - self.beta_1) as f32, self.beta_2 as f32, 1.0 - step.power(self.beta_1));
         let [m, u] = slots(state)?;
         let state = m.iter_mut().zip(u.iter_mut());
-        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, u))| {
-            *m += (g - *m) * fresh;
-            *u = (kept * *u).max(g.abs());
-            *w -= rate * *m / (unbias * (*u + epsilon));
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, u))| {
+                    *m = flush(*m + (g - *m) * fresh);
+                    *u = flush((kept * *u).max(g.abs()));
+                    *w -= rate * *m / (unbias * (*u + epsilon));
+                });
+            },
+        );
         Ok(())
     }
 }

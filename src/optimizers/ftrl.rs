@@ -3,6 +3,7 @@
 use super::{Optimizer, Options, Slot, Step, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
+use crate::kernels::vectorised;
 
 optimizer! {
     /// "Follow the regularized leader", for large sparse linear models: weights of no use become
@@ -43,12 +44,17 @@ impl Ftrl {
         let shrinkage = 2.0 * self.l2_shrinkage_regularization_strength as f32;
         let [sum, linear] = slots(state)?;
         let state = sum.iter_mut().zip(linear.iter_mut());
-        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
-            let new = *sum + g * g;
-            *z += g + shrinkage * *w - (power(new) - power(*sum)) / rate * *w;
-            *w = (z.max(-l1).min(l1) - *z) / (power(new) / rate + 2.0 * l2);
-            *sum = new;
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (sum, z))| {
+                    let new = *sum + g * g;
+                    *z += g + shrinkage * *w - (power(new) - power(*sum)) / rate * *w;
+                    *w = (z.max(-l1).min(l1) - *z) / (power(new) / rate + 2.0 * l2);
+                    *sum = new;
+                });
+            },
+        );
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Lamb.
 
 use super::adam::{check_moments, moments};
-use super::{Optimizer, Options, Slot, Step, optimizer, slots, squares, squares_of};
+use super::{Optimizer, Options, Slot, Step, flush, optimizer, slots, squares, squares_of};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Adam whose step for each weight is scaled to the weight's own norm, for very large batches
@@ -42,15 +43,23 @@ impl Optimizer for Lamb {
         let direction = |m: f32, v: f32| m * unbias_1 / ((v * unbias_2).sqrt() + epsilon);
         let [m, v] = slots(state)?;
         let state = m.iter_mut().zip(v.iter_mut());
-        gradient.iter().zip(state).for_each(|(g, (m, v))| {
-            *m += (g - *m) * fresh_1;
-            *v += (g * g - *v) * fresh_2;
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                gradient.iter().zip(state).for_each(|(g, (m, v))| {
+                    *m = flush(*m + (g - *m) * fresh_1);
+                    *v = flush(*v + (g * g - *v) * fresh_2);
+                });
+            },
+        );
         let (of_weight, of_step) = (squares(weight), squares_of(m, v, direction));
         let ratio = if of_weight > 0.0 && of_step > 0.0 { (of_weight / of_step).sqrt() as f32 } else { 1.0 };
         let rate = ratio * step.learning_rate;
         let state = m.iter().zip(v.iter());
-        weight.iter_mut().zip(state).for_each(|(w, (m, v))| *w -= rate * direction(*m, *v));
+        vectorised(
+            #[inline(always)]
+            move || weight.iter_mut().zip(state).for_each(|(w, (m, v))| *w -= rate * direction(*m, *v)),
+        );
         Ok(())
     }
 }

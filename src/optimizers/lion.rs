@@ -1,8 +1,9 @@
 //! Lion.
 
-use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Moves every weight by the learning rate, along the sign of its momentum: one number to remember
@@ -44,12 +45,17 @@ impl Optimizer for Lion {
         let rate = step.learning_rate;
         let (beta_1, beta_2) = (self.beta_1 as f32, self.beta_2 as f32);
         let [m] = slots(state)?;
-        weight.iter_mut().zip(gradient).zip(m.iter_mut()).for_each(|((w, g), m)| {
-            let along = *m * beta_1 + g * (1.0 - beta_1);
-            // Where there is no direction there is no step; `signum` has none for zero.
-            *w -= if along == 0.0 { 0.0 } else { rate * along.signum() };
-            *m = *m * beta_2 + g * (1.0 - beta_2);
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(m.iter_mut()).for_each(|((w, g), m)| {
+                    let along = *m * beta_1 + g * (1.0 - beta_1);
+                    // Where there is no direction there is no step; `signum` has none for zero.
+                    *w -= if along == 0.0 { 0.0 } else { rate * along.signum() };
+                    *m = flush(*m * beta_2 + g * (1.0 - beta_2));
+                });
+            },
+        );
         Ok(())
     }
 }

@@ -48,6 +48,7 @@ pub use state::{OptimizerState, Update};
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::Result;
+use crate::kernels::{reduce::sum_of_squares, vectorised};
 use std::fmt::Debug;
 
 /// The rule by which weights follow their gradients.
@@ -227,20 +228,37 @@ fn slots<'a, 'b, const N: usize>(slots: &'a mut [&'b mut [f32]]) -> Result<&'a m
 
 /// The sum of squares of `term` over both slices, eight at a time so that it vectorises.
 fn squares_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    let mut sums = [0f64; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(&a, &b)| f64::from(term(a, b)).powi(2)).sum();
-    for (a, b) in a.zip(b) {
-        let mut terms = [0f32; 8];
-        terms.iter_mut().zip(a.iter().zip(b)).for_each(|(t, (&a, &b))| *t = term(a, b));
-        sums.iter_mut().zip(terms).for_each(|(sum, t)| *sum += f64::from(t) * f64::from(t));
-    }
+    const LANES: usize = 32;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(&a, &b)| f64::from(term(a, b)).powi(2)).sum();
+    let sums = vectorised(
+        #[inline(always)]
+        move || {
+            // Inside, so that they stand in registers.
+            let mut sums = [0f64; LANES];
+            for (a, b) in a.iter().zip(b) {
+                for i in 0..LANES {
+                    let t = f64::from(term(a[i], b[i]));
+                    sums[i] += t * t;
+                }
+            }
+            sums
+        },
+    );
     sums.iter().sum::<f64>() + rest
 }
 
 /// The sum of squares.
 fn squares(values: &[f32]) -> f64 {
-    squares_of(values, values, |v, _| v)
+    sum_of_squares(values)
+}
+
+/// `x`, but zero where it is too small for a normal number. What decays towards zero, such as the momentum of a unit
+/// that has died, would otherwise end among the subnormal numbers and stay there, since rounding keeps the smallest
+/// of them; and processors need some hundred cycles for each operation on one.
+#[inline(always)]
+fn flush(x: f32) -> f32 {
+    if x.abs() < f32::MIN_POSITIVE { 0.0 } else { x }
 }
 
 /// Checks that `value`, an argument called `name`, is from 0 to 1.

@@ -1,9 +1,10 @@
 //! Nadam.
 
 use super::adam::{check_moments, moments};
-use super::{Optimizer, Options, Slot, Step, optimizer, power, slots};
+use super::{Optimizer, Options, Slot, Step, flush, optimizer, power, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Adam that looks ahead along its momentum, as Nesterov does
@@ -59,11 +60,16 @@ impl Optimizer for Nadam {
         let unbias = 1.0 - step.power(self.beta_2);
         let [m, v] = slots(state)?;
         let state = m.iter_mut().zip(v.iter_mut());
-        weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
-            *m += (g - *m) * fresh_1;
-            *v += (g * g - *v) * fresh_2;
-            *w -= rate * (of_mean * *m + of_gradient * g) / ((*v / unbias).sqrt() + epsilon);
-        });
+        vectorised(
+            #[inline(always)]
+            move || {
+                weight.iter_mut().zip(gradient).zip(state).for_each(|((w, g), (m, v))| {
+                    *m = flush(*m + (g - *m) * fresh_1);
+                    *v = flush(*v + (g * g - *v) * fresh_2);
+                    *w -= rate * (of_mean * *m + of_gradient * g) / ((*v / unbias).sqrt() + epsilon);
+                });
+            },
+        );
         Ok(())
     }
 }

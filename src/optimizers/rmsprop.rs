@@ -1,8 +1,9 @@
 //! RMSprop.
 
-use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Gradient descent whose step is divided by the root of the mean squared gradient
@@ -24,12 +25,13 @@ optimizer! {
 
 impl RMSprop {
     /// One weight's step, for each combination of what is remembered.
+    #[inline(always)]
     fn step(&self, rate: f32, (w, g): (&mut f32, f32), v: &mut f32, mean: Option<&mut f32>, speed: Option<&mut f32>) {
         let (rho, fresh) = (self.rho as f32, (1.0 - self.rho) as f32);
-        *v = rho * *v + fresh * (g * g);
+        *v = flush(rho * *v + fresh * (g * g));
         let spread = match mean {
             Some(mean) => {
-                *mean = rho * *mean + fresh * g;
+                *mean = flush(rho * *mean + fresh * g);
                 *v - *mean * *mean
             }
             None => *v,
@@ -37,7 +39,7 @@ impl RMSprop {
         let step = rate * g / (spread + self.epsilon as f32).sqrt();
         *w -= match speed {
             Some(speed) => {
-                *speed = self.momentum as f32 * *speed + step;
+                *speed = flush(self.momentum as f32 * *speed + step);
                 *speed
             }
             None => step,
@@ -76,22 +78,35 @@ impl Optimizer for RMSprop {
         match (self.momentum > 0.0, self.centered) {
             (false, false) => {
                 let [v] = slots(state)?;
-                weights.zip(v.iter_mut()).for_each(|(w, v)| self.step(rate, w, v, None, None));
+                let weights = weights.zip(v.iter_mut());
+                vectorised(
+                    #[inline(always)]
+                    move || weights.for_each(|(w, v)| self.step(rate, w, v, None, None)),
+                );
             }
             (true, false) => {
                 let [v, speed] = slots(state)?;
                 let weights = weights.zip(v.iter_mut()).zip(speed.iter_mut());
-                weights.for_each(|((w, v), speed)| self.step(rate, w, v, None, Some(speed)));
+                vectorised(
+                    #[inline(always)]
+                    move || weights.for_each(|((w, v), speed)| self.step(rate, w, v, None, Some(speed))),
+                );
             }
             (false, true) => {
                 let [v, mean] = slots(state)?;
                 let weights = weights.zip(v.iter_mut()).zip(mean.iter_mut());
-                weights.for_each(|((w, v), mean)| self.step(rate, w, v, Some(mean), None));
+                vectorised(
+                    #[inline(always)]
+                    move || weights.for_each(|((w, v), mean)| self.step(rate, w, v, Some(mean), None)),
+                );
             }
             (true, true) => {
                 let [v, speed, mean] = slots(state)?;
                 let weights = weights.zip(v.iter_mut()).zip(speed.iter_mut().zip(mean.iter_mut()));
-                weights.for_each(|((w, v), (speed, mean))| self.step(rate, w, v, Some(mean), Some(speed)));
+                vectorised(
+                    #[inline(always)]
+                    move || weights.for_each(|((w, v), (speed, mean))| self.step(rate, w, v, Some(mean), Some(speed))),
+                );
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Gradient descent, with and without momentum.
 
-use super::{Optimizer, Options, Slot, Step, check_fraction, optimizer, slots};
+use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::kernels::vectorised;
 
 optimizer! {
     /// Gradient descent: `v = momentum * v - learning_rate * g; w = w + v`, and with Nesterov's
@@ -48,22 +49,30 @@ impl Optimizer for Sgd {
         let (rate, momentum) = (step.learning_rate, self.momentum as f32);
         let weights = weight.iter_mut().zip(gradient);
         if self.momentum == 0.0 {
-            weights.for_each(|(w, g)| *w -= g * rate);
+            vectorised(
+                #[inline(always)]
+                move || weights.for_each(|(w, g)| *w -= g * rate),
+            );
             return Ok(());
         }
         let [velocity] = slots(state)?;
         let weights = weights.zip(velocity.iter_mut());
-        if self.nesterov {
-            weights.for_each(|((w, g), v)| {
-                *v = *v * momentum - g * rate;
-                *w += *v * momentum - g * rate;
-            });
-        } else {
-            weights.for_each(|((w, g), v)| {
-                *v = *v * momentum - g * rate;
-                *w += *v;
-            });
-        }
+        vectorised(
+            #[inline(always)]
+            move || {
+                if self.nesterov {
+                    weights.for_each(|((w, g), v)| {
+                        *v = flush(*v * momentum - g * rate);
+                        *w += *v * momentum - g * rate;
+                    });
+                } else {
+                    weights.for_each(|((w, g), v)| {
+                        *v = flush(*v * momentum - g * rate);
+                        *w += *v;
+                    });
+                }
+            },
+        );
         Ok(())
     }
 }

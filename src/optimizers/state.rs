@@ -4,6 +4,7 @@ use super::{LearningRate, Optimizer, Options, Slot, Step, squares};
 use crate::config;
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
+use crate::kernels::reduce;
 use crate::runtime::threads;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -17,14 +18,16 @@ pub struct Update<'a> {
     pub value: &'a mut Tensor,
     /// The gradient of the loss by it, in the same order of values. Clipping and accumulation write to it.
     pub gradient: &'a mut [f32],
+    /// More gradients, to be added to that one in this order: those of other parts of the batch.
+    pub others: SmallVec<[&'a [f32]; 8]>,
     /// What the weight is brought back to after the update.
     pub constraint: Option<&'a dyn Constraint>,
 }
 
 impl<'a> Update<'a> {
-    /// A weight without a constraint.
+    /// A weight with one gradient and without a constraint.
     pub fn new(path: &'a str, value: &'a mut Tensor, gradient: &'a mut [f32]) -> Self {
-        Update { path, value, gradient, constraint: None }
+        Update { path, value, gradient, others: SmallVec::new(), constraint: None }
     }
 }
 
@@ -177,10 +180,7 @@ impl OptimizerState {
                 }
                 for_each(&mut pieces, |piece| piece.result = step.finish(piece));
             }
-            None => for_each(&mut pieces, |piece| {
-                step.gather(piece);
-                piece.result = step.finish(piece);
-            }),
+            None => for_each(&mut pieces, |piece| piece.result = step.all(piece)),
         }
         self.iterations += 1;
         for piece in pieces {
@@ -312,8 +312,10 @@ fn scalar(tensor: Option<Tensor>) -> Option<f32> {
     tensor?.data().first().copied()
 }
 
-/// The most values that one thread takes at once: together with their slots they fit its cache.
-const PIECE: usize = 1 << 15;
+/// The values of a piece of a weight: together with their slots they fit a first-level cache, ...
+const PIECE: usize = 1 << 12;
+/// ... and a weight has not more pieces than this: in larger ones a thread goes on by steps of that size.
+const MAX_PIECES: usize = 64;
 
 /// A weight with its state, or a part of it, on its way through a step.
 struct Piece<'a> {
@@ -322,9 +324,12 @@ struct Piece<'a> {
     decay: Option<f32>,
     value: &'a mut [f32],
     gradient: &'a mut [f32],
+    others: SmallVec<[&'a [f32]; 8]>,
     accumulator: Option<&'a mut [f32]>,
     average: Option<&'a mut [f32]>,
     slots: SmallVec<[&'a mut [f32]; 3]>,
+    /// Whether its parts may be updated one after another.
+    divisible: bool,
     squares: f64,
     scale: f32,
     result: Result<()>,
@@ -339,6 +344,7 @@ impl Piece<'_> {
         Piece {
             value: cut(&mut self.value, n),
             gradient: cut(&mut self.gradient, n),
+            others: self.others.iter_mut().filter_map(|values| values.split_off(..n)).collect(),
             accumulator: self.accumulator.as_mut().map(|values| cut(values, n)),
             average: self.average.as_mut().map(|values| cut(values, n)),
             slots: self.slots.iter_mut().map(|values| cut(values, n)).collect(),
@@ -362,7 +368,9 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             )));
         };
         ensure!(
-            state.shape == update.value.shape() && update.gradient.len() == update.value.len(),
+            state.shape == update.value.shape()
+                && update.gradient.len() == update.value.len()
+                && update.others.iter().all(|other| other.len() == update.value.len()),
             Shape,
             "weight '{}' has shape {:?} and a gradient of {} values; the optimizer was built for shape {:?}",
             update.path,
@@ -376,25 +384,33 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             decay: state.decay,
             value: update.value.data_mut(),
             gradient: update.gradient,
+            others: update.others.iter().copied().collect(),
             accumulator: state.accumulator.as_mut().map(Tensor::data_mut),
             average: state.average.as_mut().map(Tensor::data_mut),
             slots: state.slots.iter_mut().map(Tensor::data_mut).collect(),
+            divisible: false,
             squares: 0.0,
             scale: 1.0,
             result: Ok(()),
         };
         let cut = cut && rest.slots.iter().all(|slot| slot.len() == rest.value.len());
-        while cut && rest.value.len() > PIECE {
-            pieces.push(rest.cut(PIECE));
+        rest.divisible = cut;
+        let len = rest.value.len().div_ceil(MAX_PIECES).max(PIECE);
+        while cut && rest.value.len() > len {
+            pieces.push(rest.cut(len));
         }
         pieces.push(rest);
     }
     Ok(pieces)
 }
 
+/// Up to so many values to be read, some 50 µs of work, it is done here: waking a thread costs as much.
+const ALONE: usize = 1 << 18;
+
 /// Works on all pieces, on all threads if there is enough to do.
 fn for_each(pieces: &mut [Piece<'_>], work: impl Fn(&mut Piece<'_>) + Sync) {
-    if pieces.iter().map(|piece| piece.value.len()).sum::<usize>() <= PIECE {
+    let values = |piece: &Piece<'_>| piece.value.len() * (2 + piece.others.len());
+    if pieces.iter().map(values).sum::<usize>() <= ALONE {
         pieces.iter_mut().for_each(work);
     } else {
         threads::for_each(pieces, |_, piece| work(piece));
@@ -417,6 +433,7 @@ impl SharedStep<'_> {
     /// Turns the gradient of this batch into that of the update.
     fn gather(&self, piece: &mut Piece<'_>) {
         let gradient = &mut *piece.gradient;
+        piece.others.iter().for_each(|other| reduce::add(gradient, other));
         if let Some(scale) = self.options.loss_scale_factor {
             gradient.iter_mut().for_each(|g| *g /= scale as f32);
         }
@@ -432,6 +449,17 @@ impl SharedStep<'_> {
         } else {
             values.for_each(|(g, sum)| *sum += *g);
         }
+    }
+
+    /// All of it, by parts that stay in the cache from the first pass to the last.
+    fn all(&self, piece: &mut Piece<'_>) -> Result<()> {
+        while piece.divisible && piece.value.len() > PIECE {
+            let part = &mut piece.cut(PIECE);
+            self.gather(part);
+            self.finish(part)?;
+        }
+        self.gather(piece);
+        self.finish(piece)
     }
 
     /// All that follows once the gradient is known, up to the constraint.

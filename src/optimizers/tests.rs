@@ -555,3 +555,40 @@ fn wrong_arguments_are_named() {
         assert!(error.contains(part), "{error} does not say {part}");
     }
 }
+
+#[test]
+fn what_decays_ends_at_zero_without_subnormal_numbers() {
+    // Averages that decay fast: none of them takes thousands of steps.
+    let all: [Shared<dyn Optimizer>; 13] = [
+        Sgd::new(0.01).momentum(0.5).into(),
+        Sgd::new(0.01).momentum(0.5).nesterov(true).into(),
+        Adam::new(0.01).beta_1(0.5).beta_2(0.5).into(),
+        Adam::new(0.01).beta_1(0.5).beta_2(0.5).amsgrad(true).into(),
+        AdamW::new(0.01).beta_1(0.5).beta_2(0.5).into(),
+        Adamax::new(0.01).beta_1(0.5).beta_2(0.5).into(),
+        Nadam::new(0.01).beta_1(0.5).beta_2(0.5).into(),
+        Lamb::new(0.01).beta_1(0.5).beta_2(0.5).into(),
+        RMSprop::new(0.01).rho(0.5).into(),
+        RMSprop::new(0.01).rho(0.5).momentum(0.5).centered(true).into(),
+        Adadelta::new(0.01).rho(0.5).into(),
+        Lion::new(0.01).beta_2(0.5).into(),
+        Adagrad::new(0.01).into(),
+    ];
+    for optimizer in all {
+        let mut state = OptimizerState::new(&*optimizer).unwrap();
+        let mut weight = Tensor::full([40], 0.5);
+        for step in 0..300 {
+            let value = if step == 0 { 0.25 } else { 0.0 };
+            let mut gradient: Vec<f32> = (0..40).map(|i| if i % 2 == 0 { value } else { -value }).collect();
+            state.apply(&*optimizer, &mut [Update::new("w", &mut weight, &mut gradient)]).unwrap();
+            for (name, slot) in state.variables().iter().filter(|(name, _)| name.starts_with("w_")) {
+                assert!(slot.data().iter().all(|v| *v == 0.0 || v.is_normal()), "{optimizer:?} {name} step {step}");
+            }
+        }
+        for (name, slot) in state.variables().iter().filter(|(name, _)| name.starts_with("w_")) {
+            // These keep the largest, or the sum.
+            let kept = ["w_velocity_hat", "w_accumulator"].contains(&name.as_str());
+            assert_eq!(slot.data().iter().all(|v| *v == 0.0), !kept, "{optimizer:?} {name}");
+        }
+    }
+}

@@ -4,3 +4,4 @@ pub mod threads;
 pub mod workspace;
 
 pub use workspace::Workspace;
+pub(crate) use workspace::Workspaces;

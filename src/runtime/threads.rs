@@ -45,6 +45,43 @@ pub fn for_each<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
     items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
 }
 
+/// As [`for_each`], with runs of `chunk` values; the last one may be shorter.
+pub fn for_each_chunk<T: Send>(values: &mut [T], chunk: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+    let chunk = chunk.max(1);
+    #[cfg(feature = "parallel")]
+    if values.len() > chunk && !INSIDE.get() {
+        use rayon::prelude::*;
+        values.par_chunks_mut(chunk).with_max_len(1).enumerate().for_each(|(i, values)| {
+            INSIDE.set(true);
+            let _leave = Leave;
+            work(i, values);
+        });
+        return;
+    }
+    values.chunks_mut(chunk).enumerate().for_each(|(i, values)| work(i, values));
+}
+
+/// As [`for_each_chunk`], with runs of `chunk` values of two slices of the same length.
+pub fn for_each_two_chunks<T: Send>(
+    [a, b]: [&mut [T]; 2],
+    chunk: usize,
+    work: impl Fn(usize, &mut [T], &mut [T]) + Sync,
+) {
+    let chunk = chunk.max(1);
+    #[cfg(feature = "parallel")]
+    if a.len() > chunk && !INSIDE.get() {
+        use rayon::prelude::*;
+        let pairs = a.par_chunks_mut(chunk).zip(b.par_chunks_mut(chunk));
+        pairs.with_max_len(1).enumerate().for_each(|(i, (a, b))| {
+            INSIDE.set(true);
+            let _leave = Leave;
+            work(i, a, b);
+        });
+        return;
+    }
+    a.chunks_mut(chunk).zip(b.chunks_mut(chunk)).enumerate().for_each(|(i, (a, b))| work(i, a, b));
+}
+
 #[cfg(feature = "parallel")]
 thread_local! {
     static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };

@@ -40,6 +40,26 @@ impl Workspace {
     }
 }
 
+/// Workspaces for tasks that run side by side: as many as there are threads, each used again and again, so that
+/// its memory stays in a core's cache.
+#[derive(Debug, Default)]
+pub(crate) struct Workspaces(Mutex<Vec<Arc<Workspace>>>);
+
+impl Workspaces {
+    /// Calls `work` with a workspace that no other task uses meanwhile.
+    pub fn with<T>(&self, work: impl FnOnce(&Arc<Workspace>) -> T) -> T {
+        let workspace = self.lock().pop().unwrap_or_default();
+        let result = work(&workspace);
+        self.lock().push(workspace);
+        result
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Workspace>>> {
+        // A panic elsewhere leaves the list usable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Pool<T> {
     free: Mutex<HashMap<usize, Vec<Vec<T>>>>,

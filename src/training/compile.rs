@@ -2,13 +2,15 @@
 
 use super::pieces::Piece;
 use crate::config::Shared;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::losses::Loss;
 use crate::metrics::Metrics;
-use crate::model::Model;
+use crate::model::{Graph, Model};
 use crate::optimizers::{Optimizer, OptimizerState};
+use crate::runtime::{Workspace, Workspaces};
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// The settings of [`Model::compile_with`], for those that [`Model::compile`] has no place for.
 ///
@@ -19,30 +21,131 @@ use crate::tensor::Tensor;
 /// model.compile_with(Compile::new("adam", "mse").metrics("mae").weighted_metrics("mae"))?;
 /// # Ok::<(), cornu::Error>(())
 /// ```
+///
+/// A model of several outputs is in the example of [`Model::new`].
 #[derive(Debug)]
 pub struct Compile {
     optimizer: Shared<dyn Optimizer>,
-    loss: Shared<dyn Loss>,
-    metrics: Metrics,
-    weighted_metrics: Metrics,
+    loss: Losses,
+    loss_weights: Vec<(String, f64)>,
+    metrics: Vec<(Option<String>, Metrics)>,
+    weighted_metrics: Vec<(Option<String>, Metrics)>,
+}
+
+#[derive(Debug)]
+enum Losses {
+    /// The same for all outputs.
+    All(Shared<dyn Loss>),
+    /// By the names of the outputs.
+    Each(Vec<(String, Shared<dyn Loss>)>),
 }
 
 impl Compile {
-    /// An optimizer and a loss, by name or by value.
+    /// An optimizer and a loss, by name or by value. A model of several outputs has this loss on each of them.
     pub fn new(optimizer: impl Into<Shared<dyn Optimizer>>, loss: impl Into<Shared<dyn Loss>>) -> Self {
-        Compile { optimizer: optimizer.into(), loss: loss.into(), metrics: ().into(), weighted_metrics: ().into() }
+        Self::with(optimizer.into(), Losses::All(loss.into()))
     }
 
-    /// What is reported besides the loss. Sample and class weights do not count here.
+    /// An optimizer, and the loss of each output by the name of the layer that gives it. An output that is not named
+    /// has none.
+    pub fn each<N: Into<String>, L: Into<Shared<dyn Loss>>>(
+        optimizer: impl Into<Shared<dyn Optimizer>>,
+        losses: impl IntoIterator<Item = (N, L)>,
+    ) -> Self {
+        let losses = losses.into_iter().map(|(name, loss)| (name.into(), loss.into())).collect();
+        Self::with(optimizer.into(), Losses::Each(losses))
+    }
+
+    fn with(optimizer: Shared<dyn Optimizer>, loss: Losses) -> Self {
+        Compile { optimizer, loss, loss_weights: Vec::new(), metrics: Vec::new(), weighted_metrics: Vec::new() }
+    }
+
+    /// How much the loss of each output counts in the total, by the name of the output. Default: 1.
+    pub fn loss_weights<N: Into<String>>(mut self, weights: impl IntoIterator<Item = (N, f64)>) -> Self {
+        self.loss_weights.extend(weights.into_iter().map(|(name, weight)| (name.into(), weight)));
+        self
+    }
+
+    /// What is reported besides the loss of the only output. Sample and class weights do not count here.
     pub fn metrics(mut self, metrics: impl Into<Metrics>) -> Self {
-        self.metrics = metrics.into();
+        self.metrics.push((None, metrics.into()));
         self
     }
 
-    /// What is reported besides the loss, with sample and class weights.
+    /// What is reported besides the loss of the only output, with sample and class weights.
     pub fn weighted_metrics(mut self, metrics: impl Into<Metrics>) -> Self {
-        self.weighted_metrics = metrics.into();
+        self.weighted_metrics.push((None, metrics.into()));
         self
+    }
+
+    /// As [`metrics`](Self::metrics), of the output of this name.
+    pub fn metrics_of(mut self, output: impl Into<String>, metrics: impl Into<Metrics>) -> Self {
+        self.metrics.push((Some(output.into()), metrics.into()));
+        self
+    }
+
+    /// As [`weighted_metrics`](Self::weighted_metrics), of the output of this name.
+    pub fn weighted_metrics_of(mut self, output: impl Into<String>, metrics: impl Into<Metrics>) -> Self {
+        self.weighted_metrics.push((Some(output.into()), metrics.into()));
+        self
+    }
+
+    /// The settings of each output, of these names.
+    fn terms(self, outputs: &[String]) -> Result<(Shared<dyn Optimizer>, Vec<Term>)> {
+        let mut terms: Vec<Term> = outputs.iter().map(|_| Term::default()).collect();
+        let place = |what: &str, name: &str| {
+            let known = outputs.iter().position(|output| output == name);
+            known
+                .ok_or_else(|| Error::unknown_name("output of this model", name, outputs.iter().map(String::as_str)))
+                .at(|| what.to_owned())
+        };
+        match self.loss {
+            Losses::All(loss) => terms.iter_mut().for_each(|term| term.loss = Some(loss.clone())),
+            Losses::Each(losses) => {
+                for (name, loss) in losses {
+                    terms[place("loss", &name)?].loss = Some(loss);
+                }
+            }
+        }
+        for (name, weight) in self.loss_weights {
+            terms[place("loss_weights", &name)?].weight = Some(weight);
+        }
+        let of = |what: &str, name: Option<String>| match name {
+            Some(name) => place(what, &name),
+            None if outputs.len() == 1 => Ok(0),
+            None => Err(Error::Argument(format!(
+                "{what}: the model has {} outputs, {outputs:?}; say of which by {what}_of(name, ...)",
+                outputs.len()
+            ))),
+        };
+        for (name, mut metrics) in self.metrics {
+            if !metrics.0.is_empty() {
+                terms[of("metrics", name)?].metrics.0.append(&mut metrics.0);
+            }
+        }
+        for (name, mut metrics) in self.weighted_metrics {
+            if !metrics.0.is_empty() {
+                terms[of("weighted_metrics", name)?].weighted_metrics.0.append(&mut metrics.0);
+            }
+        }
+        Ok((self.optimizer, terms))
+    }
+}
+
+/// What is minimized and reported of one output.
+#[derive(Debug)]
+pub(crate) struct Term {
+    pub loss: Option<Shared<dyn Loss>>,
+    pub weight: Option<f64>,
+    pub metrics: Metrics,
+    pub weighted_metrics: Metrics,
+    /// The batches' losses, weighted by their sizes.
+    pub loss_total: f64,
+}
+
+impl Default for Term {
+    fn default() -> Self {
+        Term { loss: None, weight: None, metrics: ().into(), weighted_metrics: ().into(), loss_total: 0.0 }
     }
 }
 
@@ -51,19 +154,22 @@ impl Compile {
 pub(crate) struct Compiled {
     pub optimizer: Shared<dyn Optimizer>,
     pub state: OptimizerState,
-    pub loss: Shared<dyn Loss>,
-    /// The batches' losses, weighted by their sizes, and the sum of these.
+    /// What is minimized and reported of each output.
+    pub terms: Vec<Term>,
+    /// The batches' losses in total, weighted by their sizes, and the sum of these.
     pub loss_total: (f64, f64),
-    pub metrics: Metrics,
-    pub weighted_metrics: Metrics,
-    /// What the metrics are called in reports, the weighted ones last.
-    names: Vec<String>,
+    /// What losses and metrics are called in reports.
+    names: Names,
     /// The weights that a step changes, as they were at `compile`.
     pub weights: Vec<Param>,
     /// Whether they are known: the model was built before it was compiled, or has been used since.
     pub collected: bool,
-    /// Memory of the pieces that a batch is cut into, kept from step to step.
+    /// The pieces that a batch is cut into, kept from step to step.
     pub pieces: Vec<Piece>,
+    /// Memory for work on them.
+    pub workspaces: Workspaces,
+    /// And for the whole batch.
+    pub workspace: Arc<Workspace>,
 }
 
 impl Compiled {
@@ -91,18 +197,48 @@ impl Compiled {
 
     pub fn reset_metrics(&mut self) {
         self.loss_total = (0.0, 0.0);
-        self.metrics.0.iter_mut().chain(&mut self.weighted_metrics.0).for_each(|metric| metric.reset());
+        for term in &mut self.terms {
+            term.loss_total = 0.0;
+            term.metrics.0.iter_mut().chain(&mut term.weighted_metrics.0).for_each(|metric| metric.reset());
+        }
     }
 
     /// The running loss and metrics, in the order in which they were given.
     pub fn logs(&self) -> super::Logs {
         let mut logs = super::Logs::new();
         let (total, samples) = self.loss_total;
-        logs.insert("loss", if samples > 0.0 { total / samples } else { 0.0 });
-        for (name, metric) in self.names.iter().zip(self.metrics.0.iter().chain(&self.weighted_metrics.0)) {
+        let mean = |total: f64| if samples > 0.0 { total / samples } else { 0.0 };
+        logs.insert("loss", mean(total));
+        for (name, term) in self.names.losses.iter().zip(&self.terms) {
+            if let Some(name) = name {
+                logs.insert(name, mean(term.loss_total));
+            }
+        }
+        let metrics = self.terms.iter().flat_map(|term| &term.metrics.0);
+        let weighted = self.terms.iter().flat_map(|term| &term.weighted_metrics.0);
+        for (name, metric) in self.names.metrics.iter().zip(metrics.chain(weighted)) {
             logs.insert_list(name, metric.results());
         }
         logs
+    }
+
+    /// Which of the arrays of targets belongs to each output: as many as outputs, or as outputs with a loss.
+    pub fn target_places(&self, arrays: usize) -> Result<Vec<Option<usize>>> {
+        let losses = self.terms.iter().filter(|term| term.loss.is_some()).count();
+        let all = arrays == self.terms.len();
+        ensure!(
+            all || arrays == losses,
+            Data,
+            "y holds {arrays} arrays; the model has {} output{}",
+            if losses == self.terms.len() {
+                losses.to_string()
+            } else {
+                format!("{} ({losses} with a loss)", self.terms.len())
+            },
+            if self.terms.len() == 1 { "" } else { "s" }
+        );
+        let mut next = 0..arrays;
+        Ok(self.terms.iter().map(|term| if all || term.loss.is_some() { next.next() } else { None }).collect())
     }
 }
 
@@ -140,25 +276,39 @@ impl Model {
     /// # Errors
     /// As [`compile`](Self::compile).
     pub fn compile_with(&mut self, settings: Compile) -> Result<()> {
-        let Compile { optimizer, loss, metrics, weighted_metrics } = settings;
-        optimizer.check().at(|| "optimizer".to_owned())?;
-        loss.check().at(|| "loss".to_owned())?;
-        metrics.check().and(weighted_metrics.check()).at(|| "metrics".to_owned())?;
         if self.graph.is_some() || self.starts_with_input() {
             self.build()?;
         }
+        // A chain whose input is not known yet has one output.
+        let outputs = self.graph.as_ref().map_or_else(|| vec![String::new()], Graph::output_names);
+        let (optimizer, terms) = settings.terms(&outputs)?;
+        self.compile_terms(optimizer, terms)
+    }
+
+    pub(crate) fn compile_terms(&mut self, optimizer: Shared<dyn Optimizer>, terms: Vec<Term>) -> Result<()> {
+        optimizer.check().at(|| "optimizer".to_owned())?;
+        for term in &terms {
+            term.loss.as_ref().map_or(Ok(()), |loss| loss.check()).at(|| "loss".to_owned())?;
+            term.metrics.check().and(term.weighted_metrics.check()).at(|| "metrics".to_owned())?;
+        }
+        ensure!(
+            terms.iter().any(|term| term.loss.is_some()),
+            Argument,
+            "no output has a loss; there is nothing to minimize"
+        );
+        let outputs = self.graph.as_ref().map_or_else(|| vec![String::new()], Graph::output_names);
         let state = OptimizerState::new(&*optimizer)?;
         self.compiled = Some(Compiled {
             optimizer,
             state,
-            loss,
+            names: Names::of(&outputs, &terms),
+            terms,
             loss_total: (0.0, 0.0),
-            names: report_names(&metrics, &weighted_metrics),
-            metrics,
-            weighted_metrics,
             weights: self.trainable_weights(),
             collected: self.graph.is_some(),
             pieces: Vec::new(),
+            workspaces: Workspaces::default(),
+            workspace: Workspace::new(),
         });
         Ok(())
     }
@@ -202,18 +352,43 @@ impl Model {
     }
 }
 
-/// Keras' names of metrics in reports: repeats are numbered, a weighted metric whose name is taken
-/// becomes `weighted_…`.
-fn report_names(metrics: &Metrics, weighted: &Metrics) -> Vec<String> {
-    let mut names = metrics.names();
-    for metric in &weighted.0 {
-        let name = metric.name();
-        let first = [name.clone(), format!("weighted_{name}")];
-        let numbered = (1..).map(|n| format!("weighted_{name}_{n}"));
-        let free = first.into_iter().chain(numbered).find(|name| !names.contains(name));
-        names.extend(free);
+/// Keras' names in reports.
+#[derive(Debug)]
+struct Names {
+    /// Of the loss of each output, where several have one.
+    losses: Vec<Option<String>>,
+    /// Of the metrics of all outputs, the weighted ones last.
+    metrics: Vec<String>,
+}
+
+impl Names {
+    /// With several outputs a name begins with the output's; repeats are numbered, a weighted metric whose name is
+    /// taken becomes `weighted_…`.
+    fn of(outputs: &[String], terms: &[Term]) -> Self {
+        let several = terms.iter().filter(|term| term.loss.is_some()).count() > 1;
+        let named = |term: &Term, output: &String| (several && term.loss.is_some()).then(|| format!("{output}_loss"));
+        let losses = terms.iter().zip(outputs).map(|(term, output)| named(term, output)).collect();
+        let prefix = |i: usize| if outputs.len() > 1 { format!("{}_", outputs[i]) } else { String::new() };
+        let mut metrics: Vec<String> = Vec::new();
+        for (i, term) in terms.iter().enumerate() {
+            for metric in &term.metrics.0 {
+                let name = prefix(i) + &metric.name();
+                let numbered = (1..).map(|n| format!("{name}_{n}"));
+                let free = std::iter::once(name.clone()).chain(numbered).find(|name| !metrics.contains(name));
+                metrics.extend(free);
+            }
+        }
+        for (i, term) in terms.iter().enumerate() {
+            for metric in &term.weighted_metrics.0 {
+                let (plain, weighted) =
+                    (prefix(i) + &metric.name(), format!("{}weighted_{}", prefix(i), metric.name()));
+                let numbered = (1..).map(|n| format!("{weighted}_{n}"));
+                let free = [plain, weighted.clone()].into_iter().chain(numbered).find(|name| !metrics.contains(name));
+                metrics.extend(free);
+            }
+        }
+        Names { losses, metrics }
     }
-    names
 }
 
 fn not_compiled(name: &str) -> Error {

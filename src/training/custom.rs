@@ -89,15 +89,10 @@ impl Model {
         let step = self.compiled.as_ref().map_or(0, |compiled| compiled.state.iterations());
         let pass = Pass { training, seed: self.seed, step, first_sample: 0, share: 1.0, workspace: workspace.clone() };
         let (mut saved, mut effects) = (Saved::default(), Effects::default());
-        let outputs = threads::enter(|| {
+        let (outputs, _) = threads::enter(|| {
             let mut cx = Forward {
-                pass: &pass,
-                saved: &mut saved,
-                effects: &mut effects,
-                stream: 0,
-                trainable: true,
-                recording: true,
                 inputs_need_gradient: of.inputs(),
+                ..Forward::of_model(&pass, &mut saved, &mut effects, true)
             };
             graph.forward(gather(&x, &rows, &workspace), &mut cx)
         })?;
@@ -127,7 +122,7 @@ impl Model {
         let wanted = graph.inputs.iter().map(|_| of.inputs()).collect();
         let inputs = threads::enter(|| {
             graph.backward(
-                gradient.into(),
+                smallvec::smallvec![Some(gradient)],
                 &mut Backward {
                     saved: &mut saved,
                     gradients: &mut store,
@@ -156,6 +151,6 @@ impl Model {
                     .to_owned(),
             ));
         }
-        threads::enter(|| apply(&**optimizer, state, weights, gradients.values_mut()))
+        threads::enter(|| apply(&**optimizer, state, weights, gradients.values_mut(), &[]))
     }
 }

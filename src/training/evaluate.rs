@@ -103,6 +103,7 @@ impl Model {
         ensure!(steps != Some(0), Argument, "steps must be at least 1");
         self.ensure_built(&x.sample_shape())?;
         self.collect_weights()?;
+        self.check_targets(&y, sample_weight.as_ref())?;
         let rows: Vec<usize> = (0..n).collect();
         let steps = steps.unwrap_or(usize::MAX).min(n.div_ceil(batch_size));
         callbacks.each(|c| c.set_params(&Params { epochs: 1, steps, batch_size }))?;
@@ -126,7 +127,7 @@ impl Model {
         callbacks.each(|c| c.on_test_begin(self))?;
         for (i, rows) in rows.chunks(batch_size).take(steps).enumerate() {
             callbacks.each(|c| c.on_test_batch_begin(self, i))?;
-            self.run_batch(&data.batch(rows, i * batch_size)?, false)?;
+            self.run_batch(&data.batch(rows, i * batch_size, &self.compiled()?.workspace)?, false)?;
             let logs = self.compiled()?.logs();
             callbacks.each(|c| c.on_test_batch_end(self, i, &logs))?;
         }

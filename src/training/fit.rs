@@ -3,7 +3,7 @@
 use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
 use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
 use super::{History, Logs};
-use crate::error::{Error, Result, ensure};
+use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
 use crate::random;
@@ -210,6 +210,15 @@ impl Model {
         }
         self.ensure_built(&x.sample_shape())?;
         self.check_trainable()?;
+        self.check_targets(&y, options.sample_weight.as_ref())?;
+        if let Some((_, y)) = &options.validation_data {
+            self.check_targets(y, options.validation_weight.as_ref()).at(|| "validation_data".to_owned())?;
+        }
+        ensure!(
+            options.class_weight.is_none() || y.0.len() == 1,
+            Argument,
+            "class_weight is for models of one output; use sample_weight, with an array for each output"
+        );
         let class_weights = options.class_weight.as_ref().map(|w| class_weights(&y, n, w)).transpose()?;
         let class_weights = class_weights.as_ref().map(Inputs::from);
         let weights = options.sample_weight.clone().or(class_weights);
@@ -252,7 +261,7 @@ impl Model {
                 }
                 let rows = &order[at..(at + options.batch_size).min(order.len())];
                 callbacks.each(|c| c.on_train_batch_begin(self, step))?;
-                let loss = self.run_batch(&data.batch(rows, at)?, true)?;
+                let loss = self.run_batch(&data.batch(rows, at, &self.compiled()?.workspace)?, true)?;
                 if !loss.is_finite() {
                     history.note_not_finite(epoch, step);
                 }
@@ -324,6 +333,19 @@ impl Model {
         Ok(())
     }
 
+    /// Checks that there is an array of targets for each output, and of weights for none, all or each of them.
+    pub(crate) fn check_targets(&self, y: &Inputs<'_>, weights: Option<&Inputs<'_>>) -> Result<()> {
+        self.compiled()?.target_places(y.0.len())?;
+        let arrays = weights.map_or(1, |weights| weights.0.len());
+        ensure!(
+            arrays == 1 || arrays == y.0.len(),
+            Data,
+            "sample_weight holds {arrays} arrays; it must be one, or as many as y, which holds {}",
+            y.0.len()
+        );
+        Ok(())
+    }
+
     /// The averaged weights take their place, where the optimizer keeps averages.
     fn finish_training(&mut self) -> Result<()> {
         let super::Compiled { state, weights, .. } = self.compiled_mut()?;
@@ -357,9 +379,11 @@ impl Model {
         } else {
             self.collect_weights()?
         }
+        self.check_targets(y, None)?;
         self.compiled_mut()?.reset_metrics();
         let rows: Vec<usize> = (0..n).collect();
-        threads::enter(|| self.run_batch(&Data { x, y, weights: None }.batch(&rows, 0)?, training))?;
+        let batch = Data { x, y, weights: None }.batch(&rows, 0, &self.compiled()?.workspace)?;
+        threads::enter(|| self.run_batch(&batch, training))?;
         Ok(self.compiled()?.logs())
     }
 }

@@ -64,7 +64,6 @@ pub(super) fn check_pair(x: &Inputs<'_>, y: &Inputs<'_>) -> Result<usize> {
     let n = x.samples("x")?;
     let targets = y.samples("y")?;
     ensure!(n == targets, Data, "x has {n} samples and y has {targets}; they must have as many");
-    ensure!(y.0.len() == 1, Data, "y holds {} arrays; the model has one output", y.0.len());
     Ok(n)
 }
 
@@ -77,7 +76,6 @@ pub(super) fn check_weights(weights: Option<&Inputs<'_>>, n: usize) -> Result<()
     if let Some(weights) = weights {
         let len = weights.samples("sample_weight")?;
         ensure!(len == n, Data, "sample_weight has {len} values for {n} samples");
-        ensure!(weights.0.len() == 1, Data, "sample_weight holds {} arrays; the model has one output", weights.0.len());
     }
     Ok(())
 }
@@ -92,19 +90,12 @@ pub(crate) struct Data<'a> {
 
 impl<'a> Data<'a> {
     /// The batch of these rows.
-    pub fn batch(self, rows: &'a [usize], first_sample: usize) -> Result<Batch<'a>> {
-        let collect = |source: &Inputs<'_>| -> Result<Tensor> {
-            let source = source.0[0];
-            let mut dims = vec![rows.len()];
-            dims.extend_from_slice(&source.sample_shape());
-            let mut tensor = Tensor::zeros(dims);
-            source.gather(rows, tensor.data_mut());
-            Ok(tensor)
-        };
+    pub fn batch(self, rows: &'a [usize], first_sample: usize, workspace: &Arc<Workspace>) -> Result<Batch<'a>> {
+        let collect = |source: &Inputs<'_>| gather(source, rows, workspace);
         Ok(Batch {
             x: self.x,
-            y: collect(self.y)?,
-            sample_weight: self.weights.map(collect).transpose()?,
+            y: collect(self.y),
+            sample_weight: self.weights.map(collect).unwrap_or_default(),
             rows,
             first_sample: first_sample as u64,
         })
@@ -114,15 +105,21 @@ impl<'a> Data<'a> {
 /// A batch: rows of the data, their targets and weights.
 pub(crate) struct Batch<'a> {
     pub x: &'a Inputs<'a>,
-    /// The targets of these rows.
-    pub y: Tensor,
-    pub sample_weight: Option<Tensor>,
+    /// The targets of these rows, array by array.
+    pub y: Values,
+    /// Their weights: none, the same for all outputs, or an array for each of the targets.
+    pub sample_weight: Values,
     pub rows: &'a [usize],
     /// The place in the epoch of the first row.
     pub first_sample: u64,
 }
 
 impl Batch<'_> {
+    /// The weights of the samples for the target array `i`.
+    pub fn weight(&self, i: usize) -> Option<&Tensor> {
+        if self.sample_weight.len() == 1 { self.sample_weight.first() } else { self.sample_weight.get(i) }
+    }
+
     /// The inputs for some of the rows.
     pub fn gather(&self, range: Range<usize>, workspace: &Arc<Workspace>) -> Values {
         gather(self.x, &self.rows[range], workspace)

@@ -17,10 +17,10 @@ mod predict;
 mod step;
 
 pub use compile::Compile;
-pub(crate) use compile::Compiled;
+pub(crate) use compile::{Compiled, Term};
 pub use custom::{Differentiate, Differentiated, Recorded};
 pub use evaluate::{Evaluate, Scores};
 pub use fit::Fit;
 pub use history::{History, Logs};
 pub use inputs::Inputs;
-pub use predict::Predict;
+pub use predict::{Predict, Predictor};

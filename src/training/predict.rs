@@ -1,14 +1,17 @@
 //! `predict`: outputs for inputs. Needs no `compile`, changes nothing, works from several threads.
 
 use super::inputs::{Inputs, check_batch_size, gather};
-use super::pieces::{Piece, concatenate, cut};
-use crate::error::Result;
-use crate::layer::{Effects, Forward, Pass, Saved, Values};
-use crate::model::Model;
-use crate::runtime::threads;
+use super::pieces::{self, concatenate};
+use super::step::sample_dims;
+use crate::error::{Error, Result, ensure};
+use crate::layer::{Forward, Pass, Values};
+use crate::model::{Graph, Model};
+use crate::runtime::{Workspace, Workspaces, threads};
+use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
-use ndarray::ArrayD;
-use std::ops::Range;
+use ndarray::{ArrayD, ArrayViewMut, Dimension};
+use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Options of [`Model::predict`]: batches of 32.
 #[derive(Clone, Debug)]
@@ -35,52 +38,55 @@ impl Predict {
     }
 }
 
+/// Predicts batch after batch into memory of the caller's, without allocating any that grows with the model or the
+/// batch once it is warm: for programs that must answer at once. See [`Model::predictor`].
+pub struct Predictor<'m> {
+    model: &'m Model,
+    rows: Vec<usize>,
+    workspaces: Workspaces,
+}
+
 impl Model {
     /// The outputs for `x`, an `ndarray` array or view whose first axis counts samples.
     ///
     /// # Errors
     /// When the model is not built, `x` is empty or has another shape than the model's input.
     pub fn predict<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<ArrayD<f32>> {
+        let outputs = self.built()?.outputs.len();
+        ensure!(outputs == 1, Argument, "the model has {outputs} outputs; predict_all returns them all");
+        Ok(self.predict_all(x, options)?.remove(0))
+    }
+
+    /// As [`predict`](Self::predict), for a model of any number of outputs.
+    ///
+    /// # Errors
+    /// As [`predict`](Self::predict).
+    pub fn predict_all<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<Vec<ArrayD<f32>>> {
         let x = x.into();
         let graph = self.built()?;
         let n = x.samples("x")?;
         check_batch_size(options.batch_size)?;
         let rows: Vec<usize> = (0..n).collect();
-        let run = || -> Result<Tensor> {
-            let mut outputs = Vec::new();
-            let mut pieces: Vec<(Piece, Result<Values>)> = Vec::new();
-            for rows in rows.chunks(options.batch_size) {
-                let ranges: Vec<Range<usize>> = cut(rows.len()).collect();
-                pieces.resize_with(pieces.len().max(ranges.len()), || (Piece::new(), Ok(Values::default())));
-                threads::for_each(&mut pieces[..ranges.len()], |i, (piece, output)| {
-                    let pass = Pass {
-                        training: false,
-                        seed: self.seed,
-                        step: 0,
-                        first_sample: 0,
-                        share: 1.0,
-                        workspace: piece.workspace.clone(),
-                    };
-                    let mut cx = Forward {
-                        pass: &pass,
-                        saved: &mut Saved::default(),
-                        effects: &mut Effects::default(),
-                        stream: 0,
-                        trainable: true,
-                        recording: false,
-                        inputs_need_gradient: false,
-                    };
-                    *output = graph.forward(gather(&x, &rows[ranges[i].clone()], &piece.workspace), &mut cx);
-                });
-                for (_, output) in &mut pieces[..ranges.len()] {
-                    let values = std::mem::replace(output, Ok(Values::default()))?.one()?;
-                    // Copied out, so that the memory goes back to its piece.
-                    outputs.push(Tensor::new(values.shape(), values.data().to_vec())?);
-                }
+        let workspaces = Workspaces::default();
+        let outputs = match output_dims(graph, n) {
+            Some(dims) => {
+                let mut outputs: Vec<Tensor> = dims.iter().map(Tensor::zeros).collect();
+                let places = outputs.iter_mut().map(Tensor::data_mut).collect();
+                self.predict_rows(&x, &rows, options.batch_size, places, &workspaces)?;
+                outputs
             }
-            concatenate(outputs)
+            // The shapes show when the model has run.
+            None => threads::enter(|| {
+                let workspace = Workspace::new();
+                let mut parts: Vec<Vec<Tensor>> = graph.outputs.iter().map(|_| Vec::new()).collect();
+                for rows in rows.chunks(options.batch_size) {
+                    let outputs = self.infer(&x, rows, &workspace)?;
+                    parts.iter_mut().zip(outputs).for_each(|(parts, output)| parts.push(detached(output)));
+                }
+                parts.into_iter().map(|parts| concatenate(parts, &workspace)).collect::<Result<_>>()
+            })?,
         };
-        Ok(threads::enter(run)?.into_array())
+        Ok(outputs.into_iter().map(Tensor::into_array).collect())
     }
 
     /// The outputs for one batch, computed together (Keras: `predict_on_batch`).
@@ -92,4 +98,159 @@ impl Model {
         let n = x.samples("x")?;
         self.predict(x, Predict::new().batch_size(n))
     }
+
+    /// What predicts again and again into memory of the caller's.
+    ///
+    /// ```
+    /// use cornu::prelude::*;
+    /// let mut model = Sequential::new();
+    /// model.add(Input::new([4])).add(Dense::new(2));
+    /// model.build()?;
+    /// let mut predictor = model.predictor();
+    /// let (x, mut y) = (ndarray::Array2::<f32>::ones((3, 4)), ndarray::Array2::zeros((3, 2)));
+    /// predictor.predict_into(&x, y.view_mut())?;
+    /// assert_eq!(y.into_dyn(), model.predict(&x, Predict::new())?);
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    pub fn predictor(&self) -> Predictor<'_> {
+        Predictor { model: self, rows: Vec::new(), workspaces: Workspaces::default() }
+    }
+
+    /// Predicts these rows into `outputs`, each of which has the size of that output for all of them.
+    fn predict_rows(
+        &self,
+        x: &Inputs<'_>,
+        rows: &[usize],
+        batch_size: usize,
+        outputs: Places<'_>,
+        workspaces: &Workspaces,
+    ) -> Result<()> {
+        let graph = self.built()?;
+        let each: SmallVec<[usize; 1]> = outputs.iter().map(|output| output.len() / rows.len().max(1)).collect();
+        let together = (CACHED / largest(graph).max(1)).clamp(1, MOST_TOGETHER);
+        // No layer couples samples when it predicts, so batches are cut as suits the threads and their caches.
+        let mut tasks: SmallVec<[Task<'_>; 8]> = SmallVec::new();
+        let mut rest = outputs;
+        for rows in rows.chunks(batch_size) {
+            let work = rows.len() as f64 * graph.flops();
+            let count = rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0));
+            for range in pieces::cut(rows.len(), count) {
+                fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
+                    values.split_off_mut(..n).unwrap_or_default()
+                }
+                let outputs = rest.iter_mut().zip(&each).map(|(rest, each)| cut(rest, range.len() * each)).collect();
+                tasks.push(Task { rows: &rows[range], outputs, result: Ok(()) });
+            }
+        }
+        let run = |workspace: &Arc<Workspace>, task: &mut Task<'_>| {
+            for (y, place) in self.infer(x, task.rows, workspace)?.into_iter().zip(&mut task.outputs) {
+                ensure!(
+                    y.len() == place.len(),
+                    Shape,
+                    "the model gave an output of shape {:?}, not the {} values that its output shape promises",
+                    y.shape(),
+                    place.len()
+                );
+                place.copy_from_slice(y.data());
+            }
+            Ok(())
+        };
+        let run = |task: &mut Task<'_>| workspaces.with(|workspace| run(workspace, task));
+        match &mut tasks[..] {
+            // Alone it stays here, where the caller's caches are warm, unless a layer forks by itself.
+            [task] if rows.len() as f64 * graph.flops() < ALONE => run(task),
+            tasks => {
+                threads::enter(|| threads::for_each(tasks, |_, task| task.result = run(task)));
+                tasks.iter_mut().try_for_each(|task| std::mem::replace(&mut task.result, Ok(())))
+            }
+        }
+    }
+
+    fn infer(&self, x: &Inputs<'_>, rows: &[usize], workspace: &Arc<Workspace>) -> Result<Values> {
+        let pass = Pass {
+            training: false,
+            seed: self.seed,
+            step: 0,
+            first_sample: 0,
+            share: 1.0,
+            workspace: workspace.clone(),
+        };
+        let (mut saved, mut effects) = Default::default();
+        let mut cx = Forward::of_model(&pass, &mut saved, &mut effects, false);
+        Ok(self.built()?.forward(gather(x, rows, workspace), &mut cx)?.0)
+    }
+}
+
+impl Predictor<'_> {
+    /// The outputs for the batch `x`, written to `output`, an array of the output's shape for as many samples.
+    ///
+    /// # Errors
+    /// As [`Model::predict`]; when `output` has another shape or its values do not lie in order without gaps.
+    pub fn predict_into<'a, D: Dimension>(
+        &mut self,
+        x: impl Into<Inputs<'a>>,
+        mut output: ArrayViewMut<'_, f32, D>,
+    ) -> Result<()> {
+        let x = x.into();
+        let n = x.samples("x")?;
+        let Some(dims) = output_dims(self.model.built()?, n) else {
+            return Err(Error::State("the model's output shape is not known before it runs; use predict".to_owned()));
+        };
+        ensure!(dims.len() == 1, Argument, "the model has {} outputs; predict_into serves models of one", dims.len());
+        let dims = &dims[0];
+        ensure!(
+            output.shape() == &dims[..],
+            Shape,
+            "the outputs for {n} samples have shape {:?}, the array for them has {:?}",
+            &dims[..],
+            output.shape()
+        );
+        let Some(output) = output.as_slice_mut() else {
+            return Err(Error::Argument(
+                "the values of the array for the outputs must lie in order without gaps".to_owned(),
+            ));
+        };
+        if self.rows.len() != n {
+            self.rows = (0..n).collect();
+        }
+        self.model.predict_rows(&x, &self.rows, n, smallvec::smallvec![output], &self.workspaces)
+    }
+}
+
+/// Samples that are computed together at most when predicting, ...
+const MOST_TOGETHER: usize = 32;
+/// ... and so few that what a layer reads and writes, this many values, stays in a core's cache.
+const CACHED: usize = 1 << 18;
+/// Below so many floating-point operations, some 100 µs, a single batch is not handed to the pool.
+const ALONE: f64 = 1e7;
+
+/// Where the values of each output go.
+type Places<'a> = SmallVec<[&'a mut [f32]; 1]>;
+
+/// The dimensions of all outputs for `n` samples, if they are known before the model runs.
+fn output_dims(graph: &Graph, n: usize) -> Option<SmallVec<[Dims; 1]>> {
+    graph.output_shapes().iter().map(|shape| sample_dims(shape, n)).collect()
+}
+
+/// The most values that a layer reads and writes for one sample.
+fn largest(graph: &Graph) -> usize {
+    let values = |shapes: &[Shape]| shapes.iter().filter_map(Shape::sample_len).sum::<usize>();
+    let pairs = graph.nodes.iter().map(|node| {
+        let read = node.inputs.iter().filter_map(|port| graph.nodes[port.node].output_shapes[port.output].sample_len());
+        read.sum::<usize>() + values(&node.output_shapes)
+    });
+    pairs.max().unwrap_or(0)
+}
+
+struct Task<'a> {
+    rows: &'a [usize],
+    outputs: Places<'a>,
+    result: Result<()>,
+}
+
+/// The same values in memory of their own, so that a workspace gets its memory back.
+fn detached(tensor: Tensor) -> Tensor {
+    let mut copy = Tensor::zeros(tensor.shape());
+    copy.data_mut().copy_from_slice(tensor.data());
+    copy
 }

@@ -4,17 +4,19 @@
 //! side by side, each with memory and gradients of its own. How it is cut depends on its size alone,
 //! and the pieces' gradients are added in order, so any number of threads gives the same bits.
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Term};
 use super::inputs::Batch;
-use super::pieces::{Done, MAX_GRADIENT_COPIES, Piece, concatenate, cut, slice};
+use super::pieces::{self, Done, Piece, concatenate, cut, slice};
+use crate::config::Shared;
 use crate::error::{Context, Error, Result};
-use crate::layer::{Backward, Effects, Forward, GradientStore, Param, Pass, Saved};
+use crate::layer::{Backward, Effects, Forward, GradientStore, Masks, Param, Pass, Saved};
 use crate::losses::{self, Loss};
 use crate::model::{Graph, Model};
 use crate::optimizers::Update;
 use crate::runtime::threads;
-use crate::shape::Dims;
+use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// The penalty on the size of the weights that are learned.
@@ -31,34 +33,43 @@ impl Model {
         let compiled = self.compiled.as_mut().ok_or_else(|| Error::State("the model is not compiled".to_owned()))?;
         let n = batch.rows.len();
 
+        let places = compiled.target_places(batch.y.len())?;
+        let mut targets: SmallVec<[Target<'_>; 2]> = compiled
+            .terms
+            .iter()
+            .zip(&places)
+            .enumerate()
+            .filter_map(|(output, (term, place))| {
+                let (loss, place) = (term.loss.clone()?, (*place)?);
+                let (y_true, sample_weight) = (&batch.y[place], batch.weight(place));
+                Some(Target { output, loss, weight: term.weight, y_true, sample_weight, entry_weights: None })
+            })
+            .collect();
         // The weight of each entry in the mean is decided on the whole batch, before it is cut.
-        let known = sample_dims(graph, n);
-        let gradient_values: usize = compiled.weights.iter().map(|w| w.value().len()).sum();
-        let pieces = cut(n).len();
-        let whole = known.is_none()
-            || compiled.loss.couples_samples()
-            || (training && (graph.couples_samples() || gradient_values * pieces > MAX_GRADIENT_COPIES));
-        let ranges: Vec<Range<usize>> = if whole { std::iter::once(0..n).collect() } else { cut(n).collect() };
-        let weigh = |y_pred: &[usize]| {
-            let entries = compiled.loss.entries_shape(y_pred)?;
-            losses::entry_weights(&*compiled.loss, &batch.y, &entries, batch.sample_weight.as_ref())
-                .at(|| "loss".to_owned())
+        let known: Option<SmallVec<[Dims; 2]>> =
+            graph.output_shapes().iter().map(|shape| sample_dims(shape, n)).collect();
+        let whole = targets.iter().any(|target| target.loss.couples_samples())
+            || graph.creates_mask()
+            || (training && graph.couples_samples());
+        let known = known.filter(|_| !whole);
+        if let Some(known) = &known {
+            for target in &mut targets {
+                target.entry_weights = Some(target.weigh(&known[target.output], None)?);
+            }
+        }
+        let count = match (known.is_none(), training) {
+            (true, _) => 1,
+            // A step takes the forward pass and two more of its size.
+            (false, true) => pieces::count(n, 3.0 * n as f64 * graph.flops(), values(&compiled.weights)),
+            (false, false) => pieces::count(n, n as f64 * graph.flops(), 0),
         };
-        let entry_weights = known.as_deref().map(weigh).transpose()?;
+        let ranges: SmallVec<[Range<usize>; 8]> = cut(n, count).collect();
         compiled.pieces.resize_with(compiled.pieces.len().max(ranges.len()), Piece::new);
         let step = compiled.state.iterations();
-        let loss = compiled.loss.clone();
         let weights = &compiled.weights;
+        let workspaces = &compiled.workspaces;
         threads::for_each(&mut compiled.pieces[..ranges.len()], |i, piece| {
             let range = ranges[i].clone();
-            let pass = Pass {
-                training,
-                seed,
-                step,
-                first_sample: batch.first_sample + range.start as u64,
-                share: range.len() as f64 / n as f64,
-                workspace: piece.workspace.clone(),
-            };
             if training {
                 match &mut piece.gradients {
                     Some(gradients) => gradients.clear(),
@@ -66,16 +77,30 @@ impl Model {
                 }
             }
             let gradients = piece.gradients.as_mut().filter(|_| training);
-            piece.result = run_piece(graph, &*loss, batch, range, entry_weights.as_ref(), &pass, gradients).map(Some);
+            piece.result = workspaces.with(|workspace| {
+                let pass = Pass {
+                    training,
+                    seed,
+                    step,
+                    first_sample: batch.first_sample + range.start as u64,
+                    share: range.len() as f64 / n as f64,
+                    workspace: workspace.clone(),
+                };
+                run_piece(graph, &targets, batch, range, &pass, gradients).map(Some)
+            });
         });
 
         let mut total = penalty(&compiled.weights);
-        let mut outputs = Vec::with_capacity(ranges.len());
+        let mut losses: SmallVec<[f64; 2]> = smallvec::smallvec![0.0; targets.len()];
+        let mut outputs: SmallVec<[Vec<Tensor>; 1]> = smallvec::smallvec![Vec::new(); compiled.terms.len()];
+        let mut masks = Masks::new();
         let mut states = Vec::new();
         for piece in &mut compiled.pieces[..ranges.len()] {
             if let Some(done) = std::mem::replace(&mut piece.result, Ok(None))? {
                 total += done.loss;
-                outputs.push(done.outputs.one()?);
+                losses.iter_mut().zip(&done.losses).for_each(|(sum, loss)| *sum += loss);
+                outputs.iter_mut().zip(done.outputs).for_each(|(parts, output)| parts.push(output));
+                masks = done.masks;
                 states.extend(done.states);
             }
         }
@@ -86,70 +111,118 @@ impl Model {
                 param.path()
             )));
         }
+        let losses: SmallVec<[(usize, f64); 2]> = targets.iter().map(|target| target.output).zip(losses).collect();
         if training {
-            fold(&mut compiled.pieces[..ranges.len()]);
-            compiled.step()?;
+            compiled.step(count)?;
             states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         }
-        let y_pred = concatenate(outputs)?;
         compiled.loss_total.0 += total * n as f64;
         compiled.loss_total.1 += n as f64;
-        for metric in &mut compiled.metrics.0 {
-            metric.update(&batch.y, &y_pred, None).at(|| format!("metric '{}'", metric.name()))?;
+        for (output, loss) in losses {
+            compiled.terms[output].loss_total += loss * n as f64;
         }
-        for metric in &mut compiled.weighted_metrics.0 {
-            let weights = batch.sample_weight.as_ref();
-            metric.update(&batch.y, &y_pred, weights).at(|| format!("metric '{}'", metric.name()))?;
+        for (i, (term, parts)) in compiled.terms.iter_mut().zip(outputs).enumerate() {
+            let Some(place) = places[i] else { continue };
+            let y_pred = concatenate(parts, &compiled.workspace)?;
+            term.report(&batch.y[place], &y_pred, batch.weight(place), masks.get(i).and_then(Option::as_ref))?;
         }
         Ok(total)
     }
 }
 
-/// The dimensions of the model's output for `n` samples, if they are known before it runs.
-fn sample_dims(graph: &Graph, n: usize) -> Option<Dims> {
-    let shape = graph.output_shapes().into_iter().next()?;
+/// An output that has a loss.
+struct Target<'a> {
+    output: usize,
+    loss: Shared<dyn Loss>,
+    weight: Option<f64>,
+    y_true: &'a Tensor,
+    sample_weight: Option<&'a Tensor>,
+    /// The weight of each entry of the loss in the mean, where it is known before the model runs.
+    entry_weights: Option<Tensor>,
+}
+
+impl Target<'_> {
+    /// The weights of the entries for an output of this shape, of which some may be masked.
+    fn weigh(&self, y_pred: &[usize], mask: Option<&Tensor>) -> Result<Tensor> {
+        let weigh = || {
+            let entries = self.loss.entries_shape(y_pred)?;
+            losses::masked_entry_weights(&*self.loss, self.y_true, &entries, self.sample_weight, mask)
+        };
+        weigh().at(|| "loss".to_owned())
+    }
+}
+
+impl Term {
+    /// Feeds the metrics. What a mask hides does not count, in weighted and in other metrics.
+    fn report(
+        &mut self,
+        y_true: &Tensor,
+        y_pred: &Tensor,
+        sample_weight: Option<&Tensor>,
+        mask: Option<&Tensor>,
+    ) -> Result<()> {
+        let masked = match (sample_weight, mask) {
+            (Some(weight), Some(mask)) => {
+                Some(losses::spread("sample_weight", weight, mask.shape())?.zip_map(mask, |w, m| w * m)?)
+            }
+            _ => None,
+        };
+        let weighted = masked.as_ref().or(sample_weight).or(mask);
+        for metric in &mut self.metrics.0 {
+            metric.update(y_true, y_pred, mask).at(|| format!("metric '{}'", metric.name()))?;
+        }
+        for metric in &mut self.weighted_metrics.0 {
+            metric.update(y_true, y_pred, weighted).at(|| format!("metric '{}'", metric.name()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The dimensions of an output for `n` samples, if they are known before the model runs.
+pub(super) fn sample_dims(shape: &Shape, n: usize) -> Option<Dims> {
     std::iter::once(Some(n)).chain(shape.sample().iter().copied()).collect()
 }
 
 fn run_piece(
     graph: &Graph,
-    loss: &dyn Loss,
+    targets: &[Target<'_>],
     batch: &Batch<'_>,
     range: Range<usize>,
-    entry_weights: Option<&Tensor>,
     pass: &Pass,
     gradients: Option<&mut GradientStore>,
 ) -> Result<Done> {
     let mut saved = Saved::default();
     let mut effects = Effects::default();
-    let outputs = graph.forward(
+    let (outputs, masks) = graph.forward(
         batch.gather(range.clone(), &pass.workspace),
-        &mut Forward {
-            pass,
-            saved: &mut saved,
-            effects: &mut effects,
-            stream: 0,
-            trainable: true,
-            recording: gradients.is_some(),
-            inputs_need_gradient: false,
-        },
+        &mut Forward::of_model(pass, &mut saved, &mut effects, gradients.is_some()),
     )?;
-    let y_pred = outputs.clone().one()?;
-    let y_true = slice(&batch.y, range.clone(), &pass.workspace);
-    let weights = match entry_weights {
-        Some(weights) => slice(weights, range, &pass.workspace),
-        // The output's shape was not known before: then the batch is one piece.
-        None => {
-            let entries = loss.entries_shape(y_pred.shape())?;
-            losses::entry_weights(loss, &batch.y, &entries, batch.sample_weight.as_ref()).at(|| "loss".to_owned())?
+    let mut losses: SmallVec<[f64; 2]> = SmallVec::new();
+    let mut slopes: SmallVec<[Option<Tensor>; 1]> = smallvec::smallvec![None; outputs.len()];
+    let mut total = effects.loss;
+    for target in targets {
+        let (loss, y_pred) = (&*target.loss, &outputs[target.output]);
+        let y_true = slice(target.y_true, range.clone(), &pass.workspace);
+        let weights = match &target.entry_weights {
+            Some(weights) => slice(weights, range.clone(), &pass.workspace),
+            // Only now are the output's shape and mask known: then the batch is one piece.
+            None => target.weigh(y_pred.shape(), masks.get(target.output).and_then(Option::as_ref))?,
+        };
+        let each = loss.call(&y_true, y_pred).at(|| "loss".to_owned())?;
+        let value = losses::weighted_sum(&each, &weights);
+        losses.push(value);
+        total += target.weight.map_or(value, |weight| weight * value);
+        if gradients.is_some() {
+            let weights = match target.weight {
+                Some(weight) => weights.map(|w| w * weight as f32),
+                None => weights,
+            };
+            slopes[target.output] = Some(loss.gradient(&y_true, y_pred, &weights).at(|| "loss".to_owned())?);
         }
-    };
-    let each = loss.call(&y_true, &y_pred).at(|| "loss".to_owned())?;
-    let value = losses::weighted_sum(&each, &weights);
+    }
     if let Some(gradients) = gradients {
-        let gradient = loss.gradient(&y_true, &y_pred, &weights).at(|| "loss".to_owned())?;
         graph.backward(
-            gradient.into(),
+            slopes,
             &mut Backward {
                 saved: &mut saved,
                 gradients,
@@ -160,65 +233,49 @@ fn run_piece(
             },
         )?;
     }
-    Ok(Done { outputs, loss: value + effects.loss, states: effects.states })
+    Ok(Done { outputs, masks, losses, loss: total, states: effects.states })
 }
 
-/// Adds the gradients of all pieces to those of the first, in order.
-fn fold(pieces: &mut [Piece]) {
-    let Some((first, rest)) = pieces.split_first_mut() else { return };
-    let Some(sums) = &mut first.gradients else { return };
-    let rest: Vec<&GradientStore> = rest.iter().filter_map(|piece| piece.gradients.as_ref()).collect();
-    if rest.is_empty() {
-        return;
-    }
-    threads::for_each(sums.values_mut(), |i, sum| {
-        let sum = sum.data_mut();
-        for store in &rest {
-            sum.iter_mut().zip(store.values()[i].data()).for_each(|(a, b)| *a += b);
-        }
-    });
+/// The number of values in these weights.
+fn values(weights: &[Param]) -> usize {
+    weights.iter().map(Param::len).sum()
 }
 
 impl Compiled {
-    /// Moves the weights along the gradients of the first piece.
-    fn step(&mut self) -> Result<()> {
-        let Some(gradients) = self.pieces.first_mut().and_then(|piece| piece.gradients.as_mut()) else {
-            return Ok(());
-        };
-        apply(&*self.optimizer, &mut self.state, &self.weights, gradients.values_mut())
+    /// Moves the weights along the gradients of the first `count` pieces together.
+    fn step(&mut self, count: usize) -> Result<()> {
+        let mut stores = self.pieces[..count].iter_mut().filter_map(|piece| piece.gradients.as_mut());
+        let Some(first) = stores.next() else { return Ok(()) };
+        let others: SmallVec<[&GradientStore; 8]> = stores.map(|store| &*store).collect();
+        apply(&*self.optimizer, &mut self.state, &self.weights, first.values_mut(), &others)
     }
 }
 
-/// Adds the gradients of the weights' penalties, then moves the weights: one step of the optimizer.
+/// Adds the gradients of the weights' penalties, then moves the weights: one step of the optimizer along the sum of
+/// all gradients. Which of `gradients` and `others` are left in `gradients` is not specified.
 pub(crate) fn apply(
     optimizer: &dyn crate::optimizers::Optimizer,
     state: &mut crate::optimizers::OptimizerState,
     weights: &[Param],
     gradients: &mut [Tensor],
+    others: &[&GradientStore],
 ) -> Result<()> {
     for (weight, gradient) in weights.iter().zip(gradients.iter_mut()) {
         if let Some(regularizer) = weight.regularizer() {
             regularizer.add_gradient(&weight.value(), 1.0, gradient.data_mut());
         }
     }
-    with_updates(weights, gradients, |updates| state.apply(optimizer, updates))
-}
-
-/// Calls `change` with all weights open for writing.
-pub(crate) fn with_updates<T>(
-    weights: &[Param],
-    gradients: &mut [Tensor],
-    change: impl FnOnce(&mut [Update<'_>]) -> T,
-) -> T {
     let mut open: Vec<_> = weights.iter().map(Param::write).collect();
     let mut updates: Vec<Update<'_>> = open
         .iter_mut()
         .zip(weights)
         .zip(gradients)
-        .map(|((value, weight), gradient)| Update {
+        .enumerate()
+        .map(|(i, ((value, weight), gradient))| Update {
+            others: others.iter().map(|store| store.values()[i].data()).collect(),
             constraint: weight.constraint().map(|c| &**c),
             ..Update::new(weight.path(), &mut *value, gradient.data_mut())
         })
         .collect();
-    change(&mut updates)
+    state.apply(optimizer, &mut updates)
 }

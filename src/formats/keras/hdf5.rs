@@ -4,6 +4,7 @@
 //! for by name, and an array is read only when the file has the bytes for it.
 
 use crate::error::{Context, Error, Result, ensure};
+use crate::formats::StoredArray;
 use crate::tensor::Tensor;
 use hdf5_pure::{AttrValue, DType, Dataset, File, FileBuilder, FormatError, Group};
 use std::cell::Cell;
@@ -79,6 +80,41 @@ impl Hdf5 {
             _ => None,
         };
         value.ok_or_else(|| Error::Format(format!("an array of shape {shape:?} is no count")))
+    }
+
+    /// All arrays of the file with their types and shapes, those of a group before those below it.
+    pub fn list(&self) -> Result<Vec<StoredArray>> {
+        // A file may link in circles: then it seems to have endless arrays at endless depth.
+        const MOST: usize = 20_000;
+        const DEEPEST: usize = 40;
+        let mut arrays = Vec::new();
+        let mut groups = vec![(String::new(), self.root(), 0)];
+        let mut seen = 0;
+        while let Some((above, group, depth)) = groups.pop() {
+            seen += 1;
+            ensure!(depth <= DEEPEST && seen <= MOST, Format, "its groups have no end; they link in circles");
+            let mut names = group.datasets().map_err(damaged)?;
+            names.sort_by_key(|name| (name.len(), name.clone()));
+            ensure!(arrays.len() + names.len() <= MOST, Format, "it has more than {MOST} arrays");
+            for name in names {
+                let array = below(&group, &name)?;
+                let shape = array.shape().map_err(damaged)?;
+                arrays.push(StoredArray {
+                    path: format!("{above}{name}"),
+                    dtype: array.dtype().map_err(damaged)?.to_string(),
+                    shape: shape.iter().map(|&d| d as usize).collect(),
+                });
+            }
+            let mut names = group.groups().map_err(damaged)?;
+            // Taken from the end.
+            names.sort_by(|a, b| b.cmp(a));
+            for name in names {
+                if let Some(group) = found(group.group(&name))? {
+                    groups.push((format!("{above}{name}/"), group, depth + 1));
+                }
+            }
+        }
+        Ok(arrays)
     }
 
     /// The shape of an array that is about to be read, once the file is known to hold its values.

@@ -8,6 +8,8 @@
 
 use super::hdf5::{Hdf5, strings};
 use crate::error::{Context, Error, Result, ensure};
+use crate::formats::load_weights::{Found, LoadWeights, Skipped};
+use crate::layer::LayerHandle;
 use crate::model::{Model, config::parse};
 use crate::tensor::Tensor;
 use hdf5_pure::Group;
@@ -35,7 +37,7 @@ pub(super) fn load(bytes: Vec<u8>, compile: bool) -> Result<Model> {
     // A value takes at least a byte, however it is stored.
     model.build_to_load(values)?;
     let layers = layers_of(&file)?.ok_or_else(|| Error::Format("the file has no group 'model_weights'".to_owned()))?;
-    read_weights(&mut model, &file, &layers)?;
+    read_weights(&model, &file, &layers, &LoadWeights::new())?;
     if let (true, Some(settings)) = (compile, text("training_config")?)
         && let Value::Object(mut settings) = parse(&settings).at(|| "attribute 'training_config'".to_owned())?
     {
@@ -57,9 +59,9 @@ pub(super) fn load(bytes: Vec<u8>, compile: bool) -> Result<Model> {
     Ok(model)
 }
 
-/// Sets all weights, or none if one does not fit.
-pub(super) fn read_weights(model: &mut Model, file: &Hdf5, layers: &Group) -> Result<()> {
-    let mut found: Vec<(String, Vec<Tensor>)> = Vec::new();
+/// Sets all weights, or none if one does not fit and may not be skipped.
+pub(super) fn read_weights(model: &Model, file: &Hdf5, layers: &Group, options: &LoadWeights) -> Result<Vec<Skipped>> {
+    let mut stored: Vec<(String, Vec<Tensor>)> = Vec::new();
     for name in list(layers, "layer_names")?.unwrap_or_default() {
         let read = || -> Result<Vec<Tensor>> {
             let Some(group) = file.group_in(layers, &name)? else {
@@ -70,29 +72,42 @@ pub(super) fn read_weights(model: &mut Model, file: &Hdf5, layers: &Group) -> Re
         };
         let weights = read().at(|| format!("layer '{name}' of the file"))?;
         if !weights.is_empty() {
-            found.push((name, weights));
+            stored.push((name, weights));
         }
     }
-    let layers: Vec<_> = model.layers().into_iter().filter(|layer| !layer.weights().is_empty()).collect();
-    ensure!(
-        layers.len() == found.len(),
-        Data,
-        "the model has {} layers with weights, the file {}",
-        layers.len(),
-        found.len()
-    );
-    for (layer, (name, weights)) in layers.iter().zip(&found) {
-        let wanted = layer.weights().len();
+    let layers: Vec<LayerHandle> = model.layers().into_iter().filter(|layer| !layer.weights().is_empty()).collect();
+    let mut found = Found::new(options);
+    let mut pairs: Vec<(&LayerHandle, (String, Vec<Tensor>))> = Vec::new();
+    if options.by_name {
+        for layer in &layers {
+            let name = layer.name();
+            match stored.iter().position(|(stored, _)| *stored == name) {
+                Some(at) => pairs.push((layer, stored.swap_remove(at))),
+                None => found.skip(name, "the file has no layer of this name"),
+            }
+        }
+        stored.into_iter().for_each(|(name, _)| found.skip(name, "the model has no layer of this name"));
+    } else {
         ensure!(
-            wanted == weights.len(),
+            layers.len() == stored.len(),
             Data,
-            "{} has {wanted} weights, but layer '{name}', at its place in the file, has {}",
-            layer.place(),
-            weights.len()
+            "the model has {} layers with weights, the file {}",
+            layers.len(),
+            stored.len()
         );
+        pairs.extend(layers.iter().zip(stored));
     }
-    let values: Vec<Tensor> = found.into_iter().flat_map(|(_, weights)| weights).collect();
-    model.set_weights(&values)
+    for (layer, (name, values)) in pairs {
+        let weights = layer.weights();
+        if weights.len() != values.len() {
+            let counts = (weights.len(), values.len());
+            let error = format!("it has {} weights, but layer '{name}' of the file has {}", counts.0, counts.1);
+            found.mismatch(layer.place(), Error::Data(error))?;
+            continue;
+        }
+        weights.iter().zip(values).try_for_each(|(weight, value)| found.put(weight, value))?;
+    }
+    found.finish()
 }
 
 /// A list of texts, which may be cut into `name0`, `name1`, … where it is long.

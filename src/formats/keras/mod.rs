@@ -10,17 +10,20 @@
 
 mod archive;
 mod hdf5;
+mod inspect;
 mod legacy;
 
+pub(super) use inspect::{inspect, inspect_h5};
+
+use super::load_weights::{Found, LoadWeights, Skipped};
 use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
 use crate::layer::{LayerHandle, Param};
-use crate::model::{Model, config::parse};
-use crate::tensor::Tensor;
+use crate::model::{Model, config::parse, nested::Nested};
 use hdf5::{Array, Hdf5, Tree};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 const WEIGHTS: &str = "model.weights.h5";
@@ -57,7 +60,7 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     // A value takes at least a byte, however it is stored.
     model.build_to_load(weights.len())?;
     let weights = Hdf5::open(weights).at(in_weights)?;
-    read_weights(&mut model, &weights).at(in_weights)?;
+    read_weights(&model, &weights, &LoadWeights::new()).at(in_weights)?;
     if let (true, Some(Value::Object(settings))) = (compile, compile_config)
         && !settings.is_empty()
     {
@@ -67,19 +70,19 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     Ok(model)
 }
 
-pub(super) fn load_weights(model: &mut Model, path: &Path) -> Result<()> {
+pub(super) fn load_weights(model: &mut Model, path: &Path, options: &LoadWeights) -> Result<Vec<Skipped>> {
     model.built()?;
     let bytes = archive::read(path)?.remove(WEIGHTS);
     let bytes = bytes.ok_or_else(|| Error::Format(format!("the archive has no '{WEIGHTS}'")))?;
-    read_weights(model, &Hdf5::open(bytes).at(in_weights)?).at(in_weights)
+    read_weights(model, &Hdf5::open(bytes).at(in_weights)?, options).at(in_weights)
 }
 
-pub(super) fn load_weights_h5(model: &mut Model, path: &Path) -> Result<()> {
+pub(super) fn load_weights_h5(model: &mut Model, path: &Path, options: &LoadWeights) -> Result<Vec<Skipped>> {
     model.built()?;
     let file = Hdf5::open(std::fs::read(path).map_err(|source| Error::io(path, source))?)?;
     match legacy::layers_of(&file)? {
-        Some(layers) => legacy::read_weights(model, &file, &layers),
-        None => read_weights(model, &file),
+        Some(layers) => legacy::read_weights(model, &file, &layers, options),
+        None => read_weights(model, &file, options),
     }
 }
 
@@ -123,19 +126,37 @@ struct Place {
 
 /// Where the weights of a model stand, in the model's order.
 fn places(model: &Model) -> Vec<Place> {
+    let mut places = Vec::new();
+    places_of(model, "", &mut HashSet::new(), &mut places);
+    places
+}
+
+/// Adds those of a model whose groups stand in `outer`; a weight that several layers share stands at the first.
+fn places_of(model: &Model, outer: &str, seen: &mut HashSet<u64>, places: &mut Vec<Place>) {
     let mut used: HashMap<String, usize> = HashMap::new();
-    let mut places: Vec<Place> = Vec::new();
     for layer in model.layers() {
-        let class = snake_case(layer.class_name().rsplit('>').next().unwrap_or_default());
+        let class = layer.class_name();
+        // Operators are no layers to Keras.
+        if class == "Operator" {
+            continue;
+        }
+        let class = snake_case(class.rsplit('>').next().unwrap_or_default());
         let count = used.entry(class.clone()).or_default();
-        let base = if *count == 0 { class } else { format!("{class}_{count}") };
+        let base =
+            if *count == 0 { format!("{outer}layers/{class}") } else { format!("{outer}layers/{class}_{count}") };
         *count += 1;
-        let name = layer.name();
+        if layer.downcast(|nested: &Nested| places_of(nested.model(), &format!("{base}/"), seen, places)).is_some() {
+            continue;
+        }
+        let above = layer.path();
         for weight in layer.weights() {
-            let inside = weight.path().strip_prefix(name.as_str()).and_then(|path| path.strip_prefix('/'));
+            if !seen.insert(weight.id()) {
+                continue;
+            }
+            let inside = weight.path().strip_prefix(above.as_str()).and_then(|path| path.strip_prefix('/'));
             let group = match inside.and_then(|path| path.rsplit_once('/')) {
-                Some((children, _)) => format!("layers/{base}/{children}/vars"),
-                None => format!("layers/{base}/vars"),
+                Some((children, _)) => format!("{base}/{children}/vars"),
+                None => format!("{base}/vars"),
             };
             match places.last_mut().filter(|place| place.group == group) {
                 Some(place) => place.weights.push(weight),
@@ -143,27 +164,38 @@ fn places(model: &Model) -> Vec<Place> {
             }
         }
     }
-    places
 }
 
-/// Sets all weights, or none if one does not fit.
-fn read_weights(model: &mut Model, file: &Hdf5) -> Result<()> {
-    let mut values: Vec<Tensor> = Vec::new();
+/// Sets all weights, or none if one does not fit and may not be skipped.
+fn read_weights(model: &Model, file: &Hdf5, options: &LoadWeights) -> Result<Vec<Skipped>> {
+    ensure!(
+        !options.by_name,
+        Argument,
+        "files of Keras 3 do not say which layer of which name a weight belongs to; by_name is for older .h5 files, \
+         .cornu and .safetensors"
+    );
+    let mut found = Found::new(options);
+    // First whether the file is of such a model at all, then its values.
+    let mut pairs = Vec::new();
     for Place { layer, group, weights } in places(model) {
-        let read = || -> Result<Vec<Tensor>> {
-            let arrays = file.arrays(&group)?;
-            ensure!(
-                arrays.len() == weights.len(),
-                Format,
-                "it has {} weights, but the group '{group}' of the file {}",
-                weights.len(),
-                if arrays.is_empty() { "is missing or empty".to_owned() } else { format!("holds {}", arrays.len()) }
-            );
-            arrays.iter().map(|array| file.tensor(array).at(|| format!("an array of '{group}'"))).collect()
-        };
-        values.extend(read().at(|| layer.place())?);
+        let arrays = file.arrays(&group)?;
+        if arrays.len() != weights.len() {
+            let count =
+                if arrays.is_empty() { "is missing or empty".to_owned() } else { format!("holds {}", arrays.len()) };
+            let wanted = weights.len();
+            let error = format!("it has {wanted} weights, but the group '{group}' of the file {count}");
+            found.mismatch(layer.place(), Error::Format(error))?;
+        } else {
+            pairs.push((layer, group, weights, arrays));
+        }
     }
-    model.set_weights(&values)
+    for (layer, group, weights, arrays) in pairs {
+        for (weight, array) in weights.iter().zip(&arrays) {
+            let value = file.tensor(array).at(|| format!("an array of '{group}'")).at(|| layer.place())?;
+            found.put(weight, value)?;
+        }
+    }
+    found.finish()
 }
 
 /// The optimizer's variables: its steps, then those of [`OptimizerState::variables`].

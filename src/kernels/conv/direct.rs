@@ -1,33 +1,130 @@
 //! Convolution as a matrix product that reads its left operand where it lies in the image.
 //!
 //! A row of patches is a row of windows in the image, and a row of the kernel is a segment of each
-//! window; see [`tile`](crate::kernels::tile).
+//! window; see [`tile`](crate::kernels::tile). A kernel that fits in the second-level cache is copied once and read by
+//! all pieces, which are lines of the output. A larger one is cut into panels, a piece each, so that it is
+//! read once; the image is then padded once for all of them.
 
-use super::Conv2d;
 use super::lines::Lines;
-use crate::kernels::product::{Panels, Source, product};
+use super::{Conv2d, Epilogue, MAX_PIECES, pieces};
+use crate::kernels::product::{Panels, Source};
+use crate::kernels::reduce;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{Left, Reading, Sizes, Start, split, tile};
-use crate::runtime::threads;
+use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile};
+use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Output positions that a tile of the weights' gradient sums up, about: more, and they leave the first-level
 /// cache, fewer, and reading and storing the sums costs too much.
 const POSITIONS: usize = 256;
+/// Output positions whose columns are all computed before the next ones: few enough that what is stored stays in the
+/// first-level cache until its lines are complete.
+const ROWS: usize = 56;
+/// From so many rows of the weights' gradient on, it is worth copying the right operand.
+const COPY_ROWS: usize = 128;
+/// A kernel of more values than this is cut into panels.
+const KERNEL_LEN: usize = 1 << 18;
 
-/// One kernel for each group, as panels.
-pub(super) type Kernels = SmallVec<[Panels<'static>; 1]>;
+/// How the output is cut into pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pieces {
+    /// Lines of all columns: so many in a piece.
+    Lines(usize),
+    /// Panels of columns, of so many images.
+    Panels(usize),
+}
+
+/// A kernel as right operand: of the forward pass, or of the gradient by the input of a convolution with stride 1.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel<'a> {
+    pub values: &'a [f32],
+    pub turned: bool,
+}
+
+/// Windows that tiles read: each line is a row of them.
+pub(super) struct Windows<'a> {
+    pub data: &'a [f32],
+    pub starts: &'a [usize],
+    /// Windows in a line, and their distance.
+    pub len: usize,
+    pub step: usize,
+    pub segments: &'a [usize],
+    pub run: usize,
+}
+
+/// A panel of the kernel: what it reads begins `from` channels further, what it writes at column `to`.
+pub(super) struct Panel<'a> {
+    pub from: usize,
+    pub to: usize,
+    pub right: Right<'a>,
+    pub start: Start<'a>,
+}
+
+/// Some columns of a turned kernel, of so many input and output channels, as right operand: its taps in this order,
+/// its input channels as columns, the output channels of a group below each other.
+pub(super) fn turned_panels(
+    isa: Isa,
+    kernel: &[f32],
+    taps: impl ExactSizeIterator<Item = usize>,
+    [in_c, out_c]: [usize; 2],
+    outputs: Range<usize>,
+    cols: Range<usize>,
+) -> Panels<'static> {
+    let depth = outputs.len();
+    let mut panels = Panels::new(isa, taps.len() * depth, cols.len());
+    for (i, tap) in taps.enumerate() {
+        let data = &kernel[(tap * in_c + cols.start) * out_c + outputs.start..];
+        let source = Source { data, row_stride: 1, col_stride: out_c };
+        panels.copy_in(isa, i * depth..(i + 1) * depth, source, 1.0);
+    }
+    panels
+}
+
+impl Windows<'_> {
+    fn compute(&self, isa: Isa, panels: &[Panel], relu: bool, y: &mut [f32], y_step: usize) {
+        self.compute_apart(isa, panels, relu, y, y_step, self.len * y_step);
+    }
+
+    /// Results are `y_step` values apart, those of lines `y_line`.
+    pub(super) fn compute_apart(
+        &self,
+        isa: Isa,
+        panels: &[Panel],
+        relu: bool,
+        y: &mut [f32],
+        y_step: usize,
+        y_line: usize,
+    ) {
+        let Windows { data: a, starts, len, step, segments, run } = *self;
+        let left = Left { a, reading: Reading::Rows(step), segments, run };
+        for (i, line) in starts.iter().enumerate() {
+            for block in split(len, ROWS) {
+                for panel in panels {
+                    for at in split(block.len(), Sizes::of(isa).rows(panel.right.cols)) {
+                        let first = block.start + at.start;
+                        let y = &mut y[i * y_line + first * y_step + panel.to..];
+                        let a_start = line + first * step + panel.from;
+                        tile(isa, at.len(), &left, a_start, &panel.right, panel.start, relu, y, y_step);
+                    }
+                }
+            }
+        }
+    }
+}
 
 impl Conv2d {
-    /// The kernel as right operands of the forward pass.
-    pub(super) fn kernels(&self, isa: Isa, kernel: &[f32]) -> Kernels {
-        let width = self.out_c / self.groups;
-        let one = |group: usize| {
-            let source = Source { data: &kernel[group * width..], row_stride: self.out_c, col_stride: 1 };
-            Panels::copy(isa, source, self.patch(), width, 1.0)
-        };
-        (0..self.groups).map(one).collect()
+    /// Some columns of the kernel of a group as right operand of the forward pass.
+    fn panels(&self, isa: Isa, kernel: Kernel, group: usize, cols: Range<usize>) -> Panels<'static> {
+        let (depth, width) = (self.in_c / self.groups, self.out_c / self.groups);
+        if !kernel.turned {
+            let data = &kernel.values[group * width + cols.start..];
+            let source = Source { data, row_stride: self.out_c, col_stride: 1 };
+            return Panels::copy(isa, source, self.patch(), cols.len(), 1.0);
+        }
+        // Here the kernel's input channels are our output, and its taps go backwards.
+        let taps = (0..self.kernel_h * self.kernel_w).rev();
+        turned_panels(isa, kernel.values, taps, [width, self.in_c], group * depth..(group + 1) * depth, cols)
     }
 
     /// With stride 1 the gradient by the input is a convolution too: of the gradient by the output,
@@ -48,129 +145,233 @@ impl Conv2d {
         })
     }
 
-    /// The kernel as right operands of that convolution.
-    pub(super) fn turned_kernels(&self, isa: Isa, kernel: &[f32]) -> Kernels {
-        let (taps, width, depth) = (self.kernel_h * self.kernel_w, self.out_c / self.groups, self.in_c / self.groups);
-        let one = |group: usize| {
-            let mut panels = Panels::new(isa, taps * width, depth);
-            for tap in 0..taps {
-                let data = &kernel[(taps - 1 - tap) * depth * self.out_c + group * width..];
-                let source = Source { data, row_stride: 1, col_stride: self.out_c };
-                panels.copy_in(isa, tap * width..(tap + 1) * width, source, 1.0);
-            }
-            panels
-        };
-        (0..self.groups).map(one).collect()
+    /// How the forward pass is cut.
+    pub(super) fn cut(&self, isa: Isa) -> Pieces {
+        if self.kernel_len() <= KERNEL_LEN {
+            return Pieces::Lines(self.piece_lines(MAX_PIECES));
+        }
+        let panels = self.groups * (self.out_c / self.groups).div_ceil(Sizes::of(isa).cols());
+        Pieces::Panels(self.batch.div_ceil((MAX_PIECES / 2).div_ceil(panels)).max(1))
     }
 
-    pub(super) fn convolve(&self, isa: Isa, x: &[f32], kernels: &Kernels, bias: Option<&[f32]>, y: &mut [f32]) {
+    pub(super) fn convolve(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        kernel: Kernel,
+        epilogue: Epilogue,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
         if y.is_empty() {
             return;
         }
-        let (line, piece) = (self.out_w * self.out_c, self.piece_lines(super::MAX_PIECES));
-        let mut pieces: Vec<_> = y.chunks_mut(piece * line).collect();
-        threads::for_each(&mut pieces, |i, y| {
+        match self.cut(isa) {
+            Pieces::Lines(piece) => self.convolve_lines(isa, x, kernel, epilogue, y, piece),
+            Pieces::Panels(images) => match self.padded(isa, x, workspace) {
+                Some((padded, x)) => {
+                    padded.convolve_panels(isa, &x, kernel, epilogue, y, images, workspace);
+                    workspace.give(x);
+                }
+                None => self.convolve_panels(isa, x, kernel, epilogue, y, images, workspace),
+            },
+        }
+    }
+
+    fn convolve_lines(&self, isa: Isa, x: &[f32], kernel: Kernel, epilogue: Epilogue, y: &mut [f32], piece: usize) {
+        let (depth, width) = (self.in_c / self.groups, self.out_c / self.groups);
+        let copies: SmallVec<[_; 1]> = (0..self.groups).map(|g| self.panels(isa, kernel, g, 0..width)).collect();
+        let panels: Vec<Panel> = (copies.iter().enumerate())
+            .flat_map(|(group, copy)| {
+                copy.of(0..self.patch()).map(move |(col, right)| (group, group * width + col, right))
+            })
+            .map(|(group, to, right)| Panel { from: group * depth, to, right, start: epilogue.start(to) })
+            .collect();
+        let line = self.out_w * self.out_c;
+        let mut parts: Vec<_> = y.chunks_mut(piece * line).collect();
+        threads::for_each(&mut parts, |i, y| {
             let all = i * piece..i * piece + y.len() / line;
-            match self.direct() {
-                Some(step) => self.product_lines(isa, x, step, all, kernels, bias, y),
-                None => self.convolve_lines(isa, x, all, kernels, bias, y),
+            if let Some(step) = self.direct() {
+                let (data, len) = (&x[all.start * self.out_w * step..], all.len() * self.out_w);
+                let windows = Windows { data, starts: &[0], len, step, segments: &[0], run: self.patch() };
+                return windows.compute(isa, &panels, epilogue.relu, y, self.out_c);
+            }
+            let mut lines = Lines::of(self, x, usize::MAX);
+            let (segments, run) = self.segments(lines.row_len());
+            for at in lines.blocks(all.clone()) {
+                let block = lines.load(isa, at.clone());
+                let step = self.stride_w * self.in_c;
+                let windows = Windows {
+                    data: block.data,
+                    starts: &block.starts,
+                    len: self.out_w,
+                    step,
+                    segments: &segments,
+                    run,
+                };
+                windows.compute(isa, &panels, epilogue.relu, &mut y[(at.start - all.start) * line..], self.out_c);
             }
         });
     }
 
-    /// Where patches lie side by side there is one long line.
+    /// Nothing is padded here.
     #[allow(clippy::too_many_arguments)]
-    fn product_lines(
+    fn convolve_panels(
         &self,
         isa: Isa,
         x: &[f32],
-        step: usize,
-        all: Range<usize>,
-        kernels: &Kernels,
-        bias: Option<&[f32]>,
+        kernel: Kernel,
+        epilogue: Epilogue,
         y: &mut [f32],
+        images: usize,
+        workspace: &Workspace,
     ) {
-        let (rows, width, depth) = (all.len() * self.out_w, self.out_c / self.groups, self.patch());
-        for (group, panels) in kernels.iter().enumerate() {
-            let a = &x[all.start * self.out_w * step + group * (self.in_c / self.groups)..];
-            let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias[group * width..]));
-            let y = &mut y[group * width..];
-            product(isa, a, Reading::Rows(step), rows, depth, panels, start, y, self.out_c);
+        let (depth, width, cols) = (self.in_c / self.groups, self.out_c / self.groups, Sizes::of(isa).cols());
+        let (segments, run) = self.segments(self.in_w * self.in_c);
+        let image = self.out_h * self.out_w;
+        let columns: Vec<(usize, Range<usize>)> = (0..self.groups)
+            .flat_map(|g| (0..width).step_by(cols).map(move |at| (g, at..(at + cols).min(width))))
+            .collect();
+        // Pieces write columns of the output, which no two slices can share: so each has a place of its own.
+        let mut results = workspace.take(y.len());
+        let mut rest = results.as_mut_slice();
+        let mut parts = Vec::new();
+        for first in (0..self.batch).step_by(images) {
+            let batch = first..(first + images).min(self.batch);
+            for (group, cols) in &columns {
+                let (part, after) = std::mem::take(&mut rest).split_at_mut(batch.len() * image * cols.len());
+                parts.push((batch.clone(), *group, cols.clone(), part));
+                rest = after;
+            }
         }
+        threads::for_each(&mut parts, |_, (batch, group, cols, part)| {
+            let copy = self.panels(isa, kernel, *group, cols.clone());
+            let panels: SmallVec<[Panel; 1]> = copy
+                .of(0..self.patch())
+                .map(|(_, right)| Panel {
+                    from: *group * depth,
+                    to: 0,
+                    right,
+                    start: epilogue.start(*group * width + cols.start),
+                })
+                .collect();
+            let starts: Vec<usize> = match self.direct() {
+                Some(step) => (batch.clone()).map(|b| b * image * step).collect(),
+                None => (batch.clone())
+                    .flat_map(|b| {
+                        (0..self.out_h).map(move |oy| (b * self.in_h + oy * self.stride_h) * self.in_w * self.in_c)
+                    })
+                    .collect(),
+            };
+            let windows = match self.direct() {
+                Some(step) => Windows { data: x, starts: &starts, len: image, step, segments: &[0], run: self.patch() },
+                None => {
+                    let step = self.stride_w * self.in_c;
+                    Windows { data: x, starts: &starts, len: self.out_w, step, segments: &segments, run }
+                }
+            };
+            windows.compute(isa, &panels, epilogue.relu, part, cols.len());
+        });
+        // The columns side by side again.
+        let piece = self.piece_lines(MAX_PIECES) * self.out_w;
+        let mut places: Vec<_> = y.chunks_mut(piece * self.out_c).collect();
+        threads::for_each(&mut places, |i, y| {
+            let rows = i * piece..i * piece + y.len() / self.out_c;
+            for (batch, group, cols, part) in &parts {
+                let (first, to) = (batch.start * image, *group * width + cols.start);
+                let from = rows.start.max(first)..rows.end.min(batch.end * image);
+                for row in from {
+                    y[(row - rows.start) * self.out_c + to..][..cols.len()]
+                        .copy_from_slice(&part[(row - first) * cols.len()..][..cols.len()]);
+                }
+            }
+        });
+        drop(parts);
+        workspace.give(results);
     }
 
-    fn convolve_lines(
+    /// This convolution with the padding in its input, and that input; none if there is no padding.
+    fn padded(&self, isa: Isa, x: &[f32], workspace: &Workspace) -> Option<(Conv2d, Vec<f32>)> {
+        let (in_h, in_w) = Lines::size(self);
+        let padded = Conv2d { in_h, in_w, pad_top: 0, pad_left: 0, ..*self };
+        if self.direct().is_some() || self.pad_top == 0 && self.pad_left == 0 && in_h <= self.in_h && in_w <= self.in_w
+        {
+            return None;
+        }
+        let mut copy = workspace.take(padded.input_len());
+        let mut images: Vec<_> = copy.chunks_exact_mut(in_h * in_w * self.in_c).collect();
+        threads::for_each(&mut images, |i, to| Lines::pad(self, isa, x, i, to));
+        Some((padded, copy))
+    }
+
+    /// Adds the gradient by the kernel that some lines give, or some rows of it: those `of` the patch. And, where
+    /// `dbias` is not empty, the gradient by the bias.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn add_weights(
         &self,
         isa: Isa,
         x: &[f32],
+        dy: &[f32],
         all: Range<usize>,
-        kernels: &Kernels,
-        bias: Option<&[f32]>,
-        y: &mut [f32],
+        of: Range<usize>,
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
     ) {
-        let (width, step) = (self.out_c / self.groups, self.stride_w * self.in_c);
-        let mut lines = Lines::of(self, x, usize::MAX);
-        let (segments, run) = self.segments(lines.row_len());
-        for at in lines.blocks(all.clone()) {
-            let block = lines.load(isa, at.clone());
-            let left = Left { a: block.data, reading: Reading::Rows(step), segments: &segments, run };
-            for (group, panels) in kernels.iter().enumerate() {
-                for (col, right) in panels.of(0..self.patch()) {
-                    let channel = group * width + col;
-                    let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias[channel..]));
-                    let most = Sizes::of(isa).rows(right.cols);
-                    for (i, line) in block.starts.iter().enumerate() {
-                        let y = &mut y[(at.start - all.start + i) * self.out_w * self.out_c..];
-                        for ox in split(self.out_w, most) {
-                            let a_start = line + ox.start * step + group * (self.in_c / self.groups);
-                            let y = &mut y[ox.start * self.out_c + channel..];
-                            tile(isa, ox.len(), &left, a_start, &right, start, false, y, self.out_c);
+        let (width, depth) = (self.out_c / self.groups, self.in_c / self.groups);
+        let cols = Sizes::of(isa).cols();
+        let mut copy = Panels::new(isa, 0, 0);
+        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w));
+        let (segments, run) = match self.direct() {
+            Some(_) => (SmallVec::from_slice(&[0]), self.patch()),
+            None => self.segments(lines.row_len()),
+        };
+        let mut add = |data: &[f32], starts: &[usize], len: usize, step: usize, dy: &[f32]| {
+            let left = Left { a: data, reading: Reading::Columns(step), segments: starts, run: len };
+            let positions = starts.len() * len;
+            if !dbias.is_empty() {
+                // It was read, or is about to be.
+                reduce::add_column_sums(dy, dbias);
+            }
+            for group in 0..self.groups {
+                let dy = &dy[group * width..];
+                // Rows far apart fall on few lines of the cache: a copy, if it is read often enough.
+                let in_place = width <= cols || of.len() < COPY_ROWS;
+                if !in_place {
+                    let source = Source { data: dy, row_stride: self.out_c, col_stride: 1 };
+                    copy = Panels::copy(isa, source, positions, width, 1.0);
+                }
+                let place = Panels::in_place(isa, dy, positions, width, self.out_c);
+                let right = if in_place { &place } else { &copy };
+                for (i, segment) in segments.iter().enumerate() {
+                    let rows = of.start.max(i * run)..of.end.min((i + 1) * run);
+                    if rows.is_empty() {
+                        continue;
+                    }
+                    let most = Sizes::of(isa).rows(width);
+                    for at in split(rows.len(), most) {
+                        let row = rows.start + at.start;
+                        for (col, right) in right.of(0..positions) {
+                            let a_start = segment + row - i * run + group * depth;
+                            let sums = &mut dkernel[(row - of.start) * self.out_c + group * width + col..];
+                            tile(isa, at.len(), &left, a_start, &right, Start::Sum, false, sums, self.out_c);
                         }
                     }
                 }
             }
-        }
-    }
-
-    /// Adds the gradient by the kernel that some lines give.
-    pub(super) fn add_weights(&self, isa: Isa, x: &[f32], dy: &[f32], all: Range<usize>, dkernel: &mut [f32]) {
-        if dy.is_empty() {
-            return;
-        }
-        let (width, depth) = (self.out_c / self.groups, self.in_c / self.groups);
-        let dy_of =
-            |lines: &Range<usize>| &dy[lines.start * self.out_w * self.out_c..lines.end * self.out_w * self.out_c];
+        };
         if let Some(step) = self.direct() {
-            for group in 0..self.groups {
-                let a = &x[all.start * self.out_w * step + group * depth..];
-                let rows = all.len() * self.out_w;
-                let right = Panels::in_place(isa, &dy_of(&all)[group * width..], rows, width, self.out_c);
-                let sums = &mut dkernel[group * width..];
-                product(isa, a, Reading::Columns(step), self.patch(), rows, &right, Start::Sum, sums, self.out_c);
+            let all = all.start * self.out_w..all.end * self.out_w;
+            for at in split(all.len(), POSITIONS) {
+                let first = all.start + at.start;
+                add(&x[first * step..], &[0], at.len(), step, &dy[first * self.out_c..][..at.len() * self.out_c]);
             }
             return;
         }
-        let step = self.stride_w * self.in_c;
-        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w));
-        let (segments, run) = self.segments(lines.row_len());
         for at in lines.blocks(all) {
             let block = lines.load(isa, at.clone());
-            let left =
-                Left { a: block.data, reading: Reading::Columns(step), segments: &block.starts, run: self.out_w };
-            for group in 0..self.groups {
-                let right =
-                    Panels::in_place(isa, &dy_of(&at)[group * width..], at.len() * self.out_w, width, self.out_c);
-                for (col, right) in right.of(0..at.len() * self.out_w) {
-                    let most = Sizes::of(isa).rows(right.cols);
-                    for (i, segment) in segments.iter().enumerate() {
-                        for rows in split(run, most) {
-                            let a_start = segment + rows.start + group * depth;
-                            let sums = &mut dkernel[(i * run + rows.start) * self.out_c + group * width + col..];
-                            tile(isa, rows.len(), &left, a_start, &right, Start::Sum, false, sums, self.out_c);
-                        }
-                    }
-                }
-            }
+            let line = self.out_w * self.out_c;
+            let dy = &dy[at.start * line..at.end * line];
+            add(block.data, &block.starts, self.out_w, self.stride_w * self.in_c, dy);
         }
     }
 
@@ -186,7 +387,7 @@ impl Conv2d {
 
     /// Where the contiguous parts of a patch begin in an image whose rows are `row_len` long, and
     /// their length.
-    fn segments(&self, row_len: usize) -> (SmallVec<[usize; 16]>, usize) {
+    pub(super) fn segments(&self, row_len: usize) -> (SmallVec<[usize; 16]>, usize) {
         let row = self.dilation_h * row_len;
         if self.contiguous() {
             return ((0..self.kernel_h).map(|ky| ky * row).collect(), self.run());
@@ -197,7 +398,7 @@ impl Conv2d {
 
     /// Lines in a piece: whole images if there are enough of them.
     pub(super) fn piece_lines(&self, most: usize) -> usize {
-        let lines = (self.batch * self.out_h).div_ceil(self.pieces(most)).max(1);
+        let lines = (self.batch * self.out_h).div_ceil(pieces(self.flops()).min(most)).max(1);
         if lines > self.out_h { lines.next_multiple_of(self.out_h) } else { lines }
     }
 }

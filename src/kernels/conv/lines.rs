@@ -35,7 +35,7 @@ pub(super) struct Block<'a> {
 impl<'a> Lines<'a> {
     /// The lines of `x`, no more than `most` in a block.
     pub(super) fn of(g: &'a Conv2d, x: &'a [f32], most: usize) -> Self {
-        let (in_h, in_w) = (g.rows_seen(g.out_h), (g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1);
+        let (in_h, in_w) = Self::size(g);
         let padded = g.pad_top > 0 || g.pad_left > 0 || in_h > g.in_h || in_w > g.in_w;
         let row_len = if padded { in_w } else { g.in_w } * g.in_c;
         let step = (BLOCK_LEN / (row_len * g.stride_h)).clamp(1, MOST.min(most.max(1)));
@@ -46,6 +46,18 @@ impl<'a> Lines<'a> {
         let most_rows = step * g.stride_h + parts * ((g.kernel_h - 1) * g.dilation_h + 1);
         let buffer = padded.then(|| Scratch::take(most_rows * row_len));
         Lines { g, x, buffer, row_len, step }
+    }
+
+    /// Rows and columns of an image that the windows see, with the padding.
+    pub(super) fn size(g: &Conv2d) -> (usize, usize) {
+        (g.rows_seen(g.out_h), (g.out_w - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1)
+    }
+
+    /// Copies all that the windows of an image see.
+    pub(super) fn pad(g: &Conv2d, isa: Isa, x: &[f32], image: usize, to: &mut [f32]) {
+        let len = g.in_h * g.in_w * g.in_c;
+        let row_len = Self::size(g).1 * g.in_c;
+        isa.run(Pad { g, x: &x[image * len..][..len], first: 0, row_len, to });
     }
 
     /// The blocks that cover `all`.

@@ -1,14 +1,17 @@
 //! The gradient by the input as products that are added to where they belong: each output position gives a patch of
 //! the gradient, and patches overlap.
 
-use super::Conv2d;
-use super::direct::Kernels;
+use super::{Conv2d, MAX_PIECES, pieces};
 use crate::kernels::product::{Panels, Source, product};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::{Isa, Lanes, Work};
 use crate::kernels::tile::{Reading, Start};
 use crate::runtime::threads;
+use smallvec::SmallVec;
 use std::ops::Range;
+
+/// One kernel for each group, as panels.
+type Kernels = SmallVec<[Panels<'static>; 1]>;
 
 /// Values of the patches that are made at once, if a line has no more: the first-level cache.
 const PATCHES_LEN: usize = 1 << 13;
@@ -21,7 +24,7 @@ impl Conv2d {
         }
         let kernels = self.transposed_kernels(isa, kernel);
         // Patches overlap in dx, images do not.
-        let images = self.batch.div_ceil(self.pieces(super::MAX_PIECES));
+        let images = self.batch.div_ceil(pieces(self.flops()).min(MAX_PIECES));
         let (from, to) = (self.out_h * self.out_w * self.out_c, self.in_h * self.in_w * self.in_c);
         let mut pieces: Vec<_> = dx.chunks_mut(images * to).zip(dy.chunks(images * from)).collect();
         threads::for_each(&mut pieces, |_, (dx, dy)| match self.direct() {

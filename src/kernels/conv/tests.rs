@@ -1,3 +1,4 @@
+use super::wide::Wide;
 use super::*;
 use crate::kernels::reference;
 use crate::kernels::reference::testing::{Draws, assert_close};
@@ -15,9 +16,13 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
     let start = draws.floats(kernel.len());
     let mut want_dkernel = reference::conv_backward_weights(g, &x, &dy);
     reduce::add(&mut want_dkernel, &start);
+    let sum = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
+    let want_dbias: Vec<f32> = (0..g.out_c).map(sum).collect();
+    let relu = draws.below(2) == 0;
+    let want_y: Vec<f32> = want_y.iter().map(|y| if relu { y.max(0.0) } else { *y }).collect();
     on_each(|| {
         let mut y = vec![f32::NAN; dy.len()];
-        g.forward(&x, &kernel, bias, &mut y, workspace);
+        g.forward(&x, &kernel, Epilogue { bias, relu }, &mut y, workspace);
         assert_close(&y, &want_y, 1e-5);
         let mut dx = vec![f32::NAN; x.len()];
         g.backward_data(&dy, &kernel, &mut dx, workspace);
@@ -25,12 +30,15 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
         let mut dkernel = start.clone();
         g.backward_weights(&x, &dy, &mut dkernel, workspace);
         assert_close(&dkernel, &want_dkernel, 1e-5);
+        let mut both = (start.clone(), vec![1.0; g.out_c]);
+        g.backward_weights_and_bias(&x, &dy, &mut both.0, &mut both.1, workspace);
+        assert!(both.0 == dkernel, "the sums of the bias change nothing for {g:?}");
+        assert_close(&both.1, &want_dbias, 1e-5);
     });
 
     let mut dbias = vec![1.0; g.out_c];
     g.backward_bias(&dy, &mut dbias);
-    let sum = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
-    assert_close(&dbias, &(0..g.out_c).map(sum).collect::<Vec<_>>(), 1e-5);
+    assert_close(&dbias, &want_dbias, 1e-5);
 }
 
 #[test]
@@ -38,20 +46,28 @@ fn agrees_with_the_reference_on_random_geometries() {
     let mut draws = Draws::new("conv");
     let workspace = Workspace::new();
     let mut cases = 0;
-    while cases < 1500 {
-        let kind = draws.below(6);
-        let groups = if kind == 0 { 1 + draws.below(3) } else { 1 };
+    while cases < 2500 {
+        let kind = draws.below(8);
         let most = [3, 9][draws.below(2)];
+        let groups = match kind {
+            0 => 1 + draws.below(3),
+            6.. => [1 + draws.below(5), 1 + draws.below(40)][draws.below(2)],
+            _ => 1,
+        };
         let size = |draws: &mut Draws, n: usize| 1 + draws.below(n);
         let [in_h, in_w] = [0; 2].map(|_| size(&mut draws, 12));
-        let (in_c, out_c) = (groups * size(&mut draws, most), groups * size(&mut draws, most));
+        // A channel each, with up to three outputs.
+        let (in_c, out_c) = match kind {
+            6.. => (groups, groups * size(&mut draws, 3)),
+            _ => (groups * size(&mut draws, most), groups * size(&mut draws, most)),
+        };
         let kernel = match kind {
             1 => [1, 1],
             2 => [in_h, in_w],
             _ => [0; 2].map(|_| size(&mut draws, 5)),
         };
         let strides = if kind < 4 { [1, 1] } else { [0; 2].map(|_| size(&mut draws, 3)) };
-        let dilation = if kind == 3 { [0; 2].map(|_| size(&mut draws, 3)) } else { [1, 1] };
+        let dilation = if kind == 3 || kind > 4 { [0; 2].map(|_| size(&mut draws, 3)) } else { [1, 1] };
         let padding = [Padding::Valid, Padding::Same][draws.below(2)];
         let input = [draws.below(4), in_h, in_w, in_c];
         let Ok(g) = Conv2d::new(input, kernel, out_c, strides, dilation, padding, groups) else { continue };
@@ -76,6 +92,37 @@ fn any_padding_agrees_with_the_reference() {
     }
 }
 
+#[test]
+fn phases_agree_with_the_reference() {
+    let mut draws = Draws::new("conv phases");
+    let workspace = Workspace::new();
+    let (mut cases, mut others) = (0, 0);
+    while cases < 500 {
+        let size = |draws: &mut Draws, n: usize| 1 + draws.below(n);
+        let [in_h, in_w] = [0; 2].map(|_| size(&mut draws, 16));
+        let groups = size(&mut draws, 2);
+        let (in_c, out_c) = (groups * (7 + size(&mut draws, 14)), groups * size(&mut draws, 20));
+        let [kernel, strides] = [6, 4].map(|n| [0; 2].map(|_| size(&mut draws, n)));
+        let dilation = if draws.below(2) == 0 { [1, 1] } else { [0; 2].map(|_| size(&mut draws, 4)) };
+        let windows = [0; 2].map(|_| Window { out: draws.below(9), before: draws.below(6), after: 0 });
+        let input = [draws.below(3), in_h, in_w, in_c];
+        let g = match draws.below(2) {
+            0 => Conv2d::with_windows(input, kernel, out_c, strides, dilation, windows, groups),
+            _ => Conv2d::new(input, kernel, out_c, strides, dilation, Padding::Same, groups),
+        };
+        let Ok(g) = g else { continue };
+        match plan::data(&g, Isa::get()) {
+            plan::Data::Phases(_) => cases += 1,
+            _ => {
+                others += 1;
+                continue;
+            }
+        }
+        agrees(&g, &mut draws, &workspace);
+    }
+    assert!(others < 1000, "{others} of {cases} geometries take another way");
+}
+
 /// Several tiles and pieces; all tile and run widths.
 fn larger_geometries() -> Vec<Conv2d> {
     [
@@ -87,6 +134,13 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([180, 4, 4, 12], [4, 4], 60, [1, 1], Padding::Valid, 1),
         ([1, 40, 40, 8], [3, 3], 16, [1, 1], Padding::Same, 1),
         ([2, 180, 190, 1], [3, 3], 4, [1, 1], Padding::Same, 1),
+        ([3, 6, 7, 100], [3, 3], 320, [1, 1], Padding::Same, 1),
+        ([2, 6, 7, 200], [3, 3], 320, [2, 2], Padding::Same, 2),
+        ([3, 3, 4, 530], [1, 1], 520, [1, 1], Padding::Valid, 1),
+        ([3, 31, 29, 16], [5, 4], 24, [3, 2], Padding::Same, 1),
+        ([1, 60, 61, 24], [3, 3], 32, [2, 2], Padding::Same, 1),
+        ([5, 30, 31, 40], [3, 3], 40, [1, 1], Padding::Same, 40),
+        ([5, 30, 31, 40], [3, 3], 80, [2, 2], Padding::Same, 40),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {
         Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
@@ -107,7 +161,7 @@ fn larger_ones_agree_with_the_reference() {
 fn the_number_of_threads_changes_no_bit() {
     let mut draws = Draws::new("conv threads");
     for g in larger_geometries() {
-        assert!(g.pieces(MAX_PIECES) > 1, "{g:?}");
+        assert!(pieces(4.0 * g.flops()) > 1, "{g:?}");
         let (x, kernel, dy) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()), draws.floats(g.output_len()));
         let run = |threads| {
             let workspace = Workspace::new();

@@ -8,7 +8,8 @@
 //! A NaN or an infinity in the input may therefore reach outputs up to `n - 1` columns further away
 //! than the kernel does.
 
-use super::Conv2d;
+use super::direct::Kernel;
+use super::{Conv2d, Epilogue};
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::Sizes;
 use crate::runtime::Workspace;
@@ -16,7 +17,7 @@ use crate::runtime::Workspace;
 /// The convolution of a narrow one, widened.
 pub(super) struct Wide<'a> {
     narrow: &'a Conv2d,
-    wide: Conv2d,
+    pub(super) wide: Conv2d,
     /// Output columns side by side.
     pub(super) columns: usize,
 }
@@ -30,8 +31,12 @@ impl<'a> Wide<'a> {
         let span = |columns: usize| narrow.kernel_w + (columns - 1) * narrow.stride_w;
         // Vectors of products per output column.
         let vectors = |columns: usize| (narrow.out_c * columns).div_ceil(Sizes::of(isa).lanes);
-        let cost = |columns: &usize| span(*columns) * vectors(*columns) * 4 / columns;
-        let columns = [1, 2, 4].into_iter().filter(|&n| narrow.out_w.is_multiple_of(n)).min_by_key(cost)?;
+        // The number divides by all of these.
+        let cost = |columns: &usize| span(*columns) * vectors(*columns) * 720_720 / columns;
+        let fits = |columns: &usize| {
+            narrow.out_w.is_multiple_of(*columns) && (*columns == 1 || narrow.out_c * columns <= Sizes::of(isa).cols())
+        };
+        let columns = (1..=16).filter(fits).min_by_key(cost)?;
         let wide = Conv2d {
             kernel_w: span(columns),
             out_w: narrow.out_w / columns,
@@ -47,19 +52,20 @@ impl<'a> Wide<'a> {
         isa: Isa,
         x: &[f32],
         kernel: &[f32],
-        bias: Option<&[f32]>,
+        epilogue: Epilogue,
         y: &mut [f32],
         workspace: &Workspace,
     ) {
-        let kernel = self.widen(kernel, workspace);
+        let values = self.widen(kernel, workspace);
         let mut repeated = [0.0; 64];
-        let bias = bias.map(|bias| {
+        let bias = epilogue.bias.map(|bias| {
             let repeated = &mut repeated[..self.wide.out_c];
             repeated.chunks_exact_mut(bias.len()).for_each(|part| part.copy_from_slice(bias));
             &*repeated
         });
-        self.wide.convolve(isa, x, &self.wide.kernels(isa, &kernel), bias, y);
-        workspace.give(kernel);
+        let kernel = Kernel { values: &values, turned: false };
+        self.wide.convolve(isa, x, kernel, Epilogue { bias, ..epilogue }, y, workspace);
+        workspace.give(values);
     }
 
     pub(super) fn backward_data(&self, isa: Isa, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
@@ -71,7 +77,7 @@ impl<'a> Wide<'a> {
     pub(super) fn backward_weights(&self, isa: Isa, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
         let mut wide = workspace.take(self.wide.kernel_len());
         wide.fill(0.0);
-        self.wide.sum_weights(isa, x, dy, &mut wide, workspace);
+        self.wide.sum_weights(isa, x, dy, &mut wide, &mut [], workspace);
         self.copies(|narrow, at| {
             for (sum, part) in dkernel[narrow..][..self.narrow.out_c].iter_mut().zip(&wide[at..]) {
                 *sum += part;

@@ -69,6 +69,11 @@ impl Lanes for Avx2 {
         super::opaque(pointer)
     }
 
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        super::prefetch(at);
+    }
+
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
@@ -113,5 +118,20 @@ impl Lanes for Avx2 {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn max(self, other: Self) -> Self {
         Avx2(_mm256_max_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn larger(self, next: Self) -> Self {
+        let number = _mm256_cmp_ps::<_CMP_ORD_Q>(self.0, self.0);
+        let take = _mm256_and_ps(number, _mm256_cmp_ps::<_CMP_NLE_UQ>(next.0, self.0));
+        Avx2(_mm256_blendv_ps(self.0, next.0, take))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
+        let equal = _mm256_cmp_ps::<_CMP_EQ_UQ>(a.0, b.0);
+        (Avx2(_mm256_and_ps(equal, self.0)), Avx2(_mm256_andnot_ps(equal, self.0)))
     }
 }

@@ -64,6 +64,11 @@ impl Lanes for Avx512 {
         super::opaque(pointer)
     }
 
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        super::prefetch(at);
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx2,fma")]
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
@@ -87,5 +92,20 @@ impl Lanes for Avx512 {
     #[target_feature(enable = "avx512f")]
     unsafe fn max(self, other: Self) -> Self {
         Avx512(_mm512_max_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn larger(self, next: Self) -> Self {
+        let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
+        let take = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(number, next.0, self.0);
+        Avx512(_mm512_mask_mov_ps(self.0, take, next.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
+        let equal = _mm512_cmp_ps_mask::<_CMP_EQ_UQ>(a.0, b.0);
+        (Avx512(_mm512_maskz_mov_ps(equal, self.0)), Avx512(_mm512_maskz_mov_ps(!equal, self.0)))
     }
 }

@@ -46,6 +46,9 @@ pub(super) trait Lanes: Copy {
         pointer
     }
 
+    /// Asks for the cache line of a value that is needed soon; any pointer is fine.
+    fn prefetch(_at: *const f32) {}
+
     /// Transposes a square of 8 x 8 values whose rows are `from_step` and `to_step` apart.
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
         for i in 0..8 {
@@ -63,6 +66,19 @@ pub(super) trait Lanes: Copy {
 
     /// The larger one; `other` if either is NaN.
     unsafe fn max(self, other: Self) -> Self;
+
+    /// `next` if it is larger, or the first NaN of the two.
+    unsafe fn larger(self, next: Self) -> Self;
+
+    /// This where `a` and `b` are equal or one of them is NaN, else zero; and this where they are not, else zero.
+    unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch(at: *const f32) {
+    // SAFETY: a hint; it never fails, whatever the pointer.
+    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast()) };
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -134,7 +150,14 @@ impl Isa {
         static CHOSEN: OnceLock<Isa> = OnceLock::new();
         *CHOSEN.get_or_init(|| {
             let wish = std::env::var("CORNU_SIMD").unwrap_or_default();
-            let start = Kind::ALL.iter().position(|(name, _)| *name == wish).unwrap_or(0);
+            let start = Kind::ALL.iter().position(|(name, _)| *name == wish).unwrap_or_else(|| {
+                if !wish.is_empty() {
+                    let names: Vec<_> = Kind::ALL.iter().map(|(name, _)| *name).collect();
+                    // Nobody waits for a result here; ignoring the wish in silence would make a measurement wrong.
+                    eprintln!("cornu: CORNU_SIMD is {wish:?}, expected one of {names:?}; using the best there is");
+                }
+                0
+            });
             let found = Kind::ALL[start..].iter().find(|(_, kind)| kind.available());
             Isa(found.map_or(Kind::Portable, |(_, kind)| *kind))
         })
@@ -162,6 +185,26 @@ impl Isa {
             }
         }
     }
+}
+
+/// Calls `work` compiled for the best instruction set: plain loops over slices in it become loops over
+/// wide vectors. What it calls is only compiled so where it is inlined, and so is the closure itself: an
+/// `#[inline(always)]` before it makes sure. It should own the numbers that it works with (`move`): those behind a
+/// reference might change with each value that is written, and would be read again each time. Its results are the same on each set, since
+/// the compiler keeps the order and the rounding of what is written.
+pub(crate) fn vectorised<T>(work: impl FnOnce() -> T) -> T {
+    struct Call<F>(F);
+
+    impl<T, F: FnOnce() -> T> Work for Call<F> {
+        type Output = T;
+
+        #[inline(always)]
+        unsafe fn run<L: Lanes>(self) -> T {
+            (self.0)()
+        }
+    }
+
+    Isa::get().run(Call(work))
 }
 
 /// The name of the instruction set that the kernels use: `avx512`, `avx2` or `portable`.
@@ -232,6 +275,22 @@ mod tests {
                     (0..64).for_each(|i| assert_eq!(turned[i / 8 * 10 + i % 8], square[i % 8 * 9 + i / 8]));
                     L::splat(0.0).max(L::splat(f32::NAN)).store(to.as_mut_ptr());
                     assert!(to.iter().all(|to| to.is_nan()));
+                    for (best, next, want) in [(1.0, 2.0, 2.0), (2.0, 1.0, 2.0), (0.0, -0.0, 0.0)] {
+                        L::splat(best).larger(L::splat(next)).store(to.as_mut_ptr());
+                        assert!(to.iter().all(|to| to.to_bits() == f32::to_bits(want)));
+                    }
+                    for (best, next) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::NAN, f32::NAN)] {
+                        L::splat(best).larger(L::splat(next)).store(to.as_mut_ptr());
+                        assert!(to.iter().all(|to| to.is_nan()));
+                    }
+                    for (a, b, equal) in [(1.0, 1.0, true), (0.0, -0.0, true), (1.0, 2.0, false), (f32::NAN, 1.0, true)]
+                    {
+                        let (taken, left) = L::splat(7.0).split_where_equal(L::splat(a), L::splat(b));
+                        taken.store(to.as_mut_ptr());
+                        assert!(to.iter().all(|&to| to == if equal { 7.0 } else { 0.0 }));
+                        left.store(to.as_mut_ptr());
+                        assert!(to.iter().all(|&to| to == if equal { 0.0 } else { 7.0 }));
+                    }
                 }
             }
         }

@@ -90,4 +90,16 @@ impl Lanes for Portable {
     unsafe fn max(self, other: Self) -> Self {
         self.zip(other, |a, b| if a > b { a } else { b })
     }
+
+    #[inline(always)]
+    unsafe fn larger(self, next: Self) -> Self {
+        self.zip(next, |a, b| if (b > a) | (b.is_nan() & !a.is_nan()) { b } else { a })
+    }
+
+    #[inline(always)]
+    unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
+        let equal = |i: usize| (a.0[i] == b.0[i]) | a.0[i].is_nan() | b.0[i].is_nan();
+        let pick = |when: bool| Portable(std::array::from_fn(|i| if equal(i) == when { self.0[i] } else { 0.0 }));
+        (pick(true), pick(false))
+    }
 }

@@ -1,0 +1,100 @@
+"""Keras on TensorFlow: `fit` and `predict` of the same models, and TensorFlow's convolution."""
+import functools
+import os
+import time
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import numpy as np
+import tensorflow as tf
+from common import THREADS, WARM, images, often, once, serve
+from keras import layers as L
+
+tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+x, y = images()
+y = y.astype(np.int32)
+
+BODY = {
+    "mlp": lambda: [L.Flatten(), L.Dense(128, "relu")],
+    "lenet5": lambda: [L.Conv2D(6, 5, padding="same", activation="relu"), L.MaxPooling2D(),
+                       L.Conv2D(16, 5, activation="relu"), L.MaxPooling2D(), L.Flatten(),
+                       L.Dense(120, "relu"), L.Dense(84, "relu")],
+    "convnet": lambda: [L.Conv2D(32, 3, activation="relu"), L.MaxPooling2D(),
+                        L.Conv2D(64, 3, activation="relu"), L.MaxPooling2D(), L.Flatten(), L.Dropout(0.5)],
+}
+
+
+class Clock(keras.callbacks.Callback):
+    """The seconds of the last epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds = time.perf_counter() - self.start
+
+
+@functools.cache
+def compiled(kind, batch):
+    """A model, and what brings its weights and its optimizer back to how they were made."""
+    model = keras.Sequential([keras.Input((28, 28, 1)), *BODY[kind](), L.Dense(10, "softmax")])
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9) if kind == "lenet5" else "adam"
+    # jit_compile makes networks of this size slower on the CPU.
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    start = [(v, v.numpy()) for v in (*model.variables, *model.optimizer.variables)]
+    return model, lambda: [v.assign(value) for v, value in start]
+
+
+def answer(task, *words):
+    if task in ("train", "predict") and words[0] in BODY:
+        kind, batch = words
+        model, refresh = compiled(kind, batch)
+        if task == "train":
+            # A new model would be traced again; this one gets its first weights back. The second epoch is the one
+            # that counts: `fit` itself takes a while to begin.
+            refresh()
+            clock = Clock()
+            model.fit(x, y, batch, epochs=2, verbose=0, callbacks=[clock])
+            return clock.seconds
+        if batch == 1:
+            image = x[:1]
+            return often(lambda: model.predict_on_batch(image))
+        model.predict(x[:WARM], batch, verbose=0)
+        return once(lambda: model.predict(x, batch, verbose=0))
+    if task in ("conv_forward", "conv_step"):
+        return convolution(task == "conv_step", *words)
+
+
+def convolution(backward, n, h, w, inputs, outputs, size, stride, padding, groups):
+    depthwise = groups > 1
+    if depthwise and not groups == inputs == outputs:
+        return None
+    image = tf.random.normal((n, h, w, inputs))
+    kernel = tf.random.normal((size, size, inputs, 1 if depthwise else outputs)) * 0.05
+    bias = tf.zeros((outputs,))
+    same = stride == 1 and 2 * padding == size - 1
+    if padding and not same:
+        return None
+    run = tf.nn.depthwise_conv2d if depthwise else tf.nn.conv2d
+
+    def forward(image, kernel, bias):
+        return tf.nn.bias_add(run(image, kernel, [1, stride, stride, 1], "SAME" if same else "VALID"), bias)
+
+    def step(image, kernel, bias):
+        with tf.GradientTape() as tape:
+            tape.watch((image, kernel, bias))
+            output = forward(image, kernel, bias)
+        # The gradients do not need the output: unless it is returned, the graph is pruned of the forward pass.
+        return output, tape.gradient(output, (image, kernel, bias), gradient)
+
+    gradient = tf.random.normal(forward(image, kernel, bias).shape) if backward else None
+    call = tf.function(step if backward else forward, jit_compile=False)
+    return often(lambda: call(image, kernel, bias))
+
+
+serve(f"Keras {keras.__version__}, TensorFlow {tf.__version__}", x.nbytes + y.nbytes, answer)

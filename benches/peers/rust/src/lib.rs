@@ -1,0 +1,4 @@
+//! What the peers share.
+#[path = "../../serve.rs"]
+mod serve;
+pub use serve::*;

@@ -1,0 +1,122 @@
+//! What the layers with one kernel that slides share: one pass forward and one back.
+
+use super::{Activation, DataFormat, activate, deactivate, save_activated};
+use crate::error::{Result, ensure};
+use crate::kernels::conv::Epilogue;
+use crate::kernels::conv3d::Conv3d;
+use crate::kernels::reduce;
+use crate::layer::{Backward, Forward, Gradients, Param};
+use crate::shape::Dims;
+use crate::tensor::Tensor;
+
+/// A kernel and what is done around it.
+pub(super) struct Filters<'a> {
+    pub kernel: &'a Param,
+    pub bias: Option<&'a Param>,
+    pub activation: &'a Activation,
+    pub data_format: DataFormat,
+}
+
+impl Filters<'_> {
+    /// Convolves `x`, whose channels are last; the output has the dimensions `dims`.
+    pub fn forward(&self, x: Tensor, g: &Conv3d, dims: Dims, cx: &mut Forward<'_>) -> Result<Tensor> {
+        let kernel = self.kernel.value();
+        self.check(g.kernel_len(), &kernel, &x)?;
+        let mut y = cx.scratch(dims);
+        let bias = self.bias.map(Param::value);
+        let relu = *self.activation == Activation::Relu;
+        let epilogue = Epilogue { bias: bias.as_ref().map(|b| b.data()), relu };
+        g.forward(x.data(), kernel.data(), epilogue, y.data_mut(), cx.workspace());
+        cx.save(x);
+        let y = self.data_format.given(y);
+        if relu {
+            save_activated(self.activation, &y, cx);
+            return Ok(y);
+        }
+        activate(self.activation, y, cx)
+    }
+
+    /// The gradients of [`forward`](Self::forward), for the geometry of its input.
+    pub fn backward(
+        &self,
+        dy: Tensor,
+        geometry: impl Fn(&[usize]) -> Result<Conv3d>,
+        cx: &mut Backward<'_>,
+    ) -> Result<Gradients> {
+        let dy = self.data_format.last(deactivate(self.activation, dy, cx)?);
+        let x = cx.restore()?;
+        let g = geometry(x.shape())?;
+        let workspace = cx.workspace().clone();
+        // Both gradients are made at once, so the bias has a place of its own meanwhile.
+        let mut sums = self.bias.map(|_| {
+            let mut sums = cx.scratch([dy.last()]);
+            sums.data_mut().fill(0.0);
+            sums
+        });
+        let place = sums.as_mut().map(Tensor::data_mut);
+        match (cx.gradient(self.kernel), place) {
+            (Some(dkernel), place) => g.backward_weights(x.data(), dy.data(), dkernel, place, &workspace),
+            (None, Some(sums)) => g.backward_bias(dy.data(), sums),
+            (None, None) => {}
+        }
+        if let Some(dbias) = self.bias.and_then(|bias| cx.gradient(bias)) {
+            sums.iter().for_each(|sums| reduce::add(dbias, sums.data()));
+        }
+        if !cx.wants(0) {
+            return Ok(None.into());
+        }
+        let mut dx = cx.scratch(x.shape());
+        g.backward_data(dy.data(), self.kernel.value().data(), dx.data_mut(), &workspace);
+        Ok(self.data_format.given(dx).into())
+    }
+
+    /// Convolves `x` backwards: `g` is the convolution that leads from an output to an input.
+    pub fn forward_transposed(&self, x: Tensor, g: &Conv3d, dims: Dims, cx: &mut Forward<'_>) -> Result<Tensor> {
+        let kernel = self.kernel.value();
+        self.check(g.kernel_len(), &kernel, &x)?;
+        let mut y = cx.scratch(dims);
+        g.backward_data(x.data(), kernel.data(), y.data_mut(), cx.workspace());
+        if let Some(bias) = self.bias.map(Param::value) {
+            let bias = bias.data();
+            y.data_mut().chunks_exact_mut(bias.len()).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+        }
+        cx.save(x);
+        activate(self.activation, self.data_format.given(y), cx)
+    }
+
+    /// The gradients of [`forward_transposed`](Self::forward_transposed).
+    pub fn backward_transposed(
+        &self,
+        dy: Tensor,
+        geometry: impl Fn(&[usize]) -> Result<Conv3d>,
+        cx: &mut Backward<'_>,
+    ) -> Result<Gradients> {
+        let dy = self.data_format.last(deactivate(self.activation, dy, cx)?);
+        let x = cx.restore()?;
+        let g = geometry(x.shape())?;
+        let workspace = cx.workspace().clone();
+        if let Some(dkernel) = cx.gradient(self.kernel) {
+            g.backward_weights(dy.data(), x.data(), dkernel, None, &workspace);
+        }
+        if let Some(dbias) = self.bias.and_then(|bias| cx.gradient(bias)) {
+            reduce::add_column_sums(dy.data(), dbias);
+        }
+        if !cx.wants(0) {
+            return Ok(None.into());
+        }
+        let mut dx = cx.scratch(x.shape());
+        g.forward(dy.data(), self.kernel.value().data(), None, dx.data_mut(), &workspace);
+        Ok(self.data_format.given(dx).into())
+    }
+
+    fn check(&self, expected: usize, kernel: &Tensor, x: &Tensor) -> Result<()> {
+        ensure!(
+            expected == kernel.len(),
+            Shape,
+            "an input of shape {:?} has not the channels that the kernel {:?} was made for",
+            x.shape(),
+            kernel.shape()
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! A model as a layer of another.
+
+use super::{Graph, Model};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, LayerHandle, Param, Values};
+use crate::shape::Shape;
+use serde_json::Value;
+
+/// The layers of a model, called together.
+pub(crate) struct Nested {
+    model: Model,
+}
+
+impl Nested {
+    /// A layer that shares the layers of `model`.
+    pub fn of(model: &Model) -> Self {
+        Nested { model: model.twin() }
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    fn graph(&self) -> Result<&Graph> {
+        self.model.graph.as_ref().ok_or_else(|| Error::State("the model inside is not built".to_owned()))
+    }
+}
+
+impl Layer for Nested {
+    fn class_name(&self) -> &str {
+        self.model.class_name()
+    }
+
+    fn config(&self) -> Result<Config> {
+        match self.model.to_value()?["config"].take() {
+            Value::Object(config) => Ok(config),
+            _ => Ok(Config::new()),
+        }
+    }
+
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        match self.model.graph.as_ref().or(self.model.pending.as_ref()) {
+            Some(graph) => graph.output_shapes_for(inputs),
+            None => Graph::chain_shapes(&self.model.chain, inputs),
+        }
+    }
+
+    fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
+        self.model.build_in(inputs.first().cloned(), cx)
+    }
+
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+        let (outputs, masks) = self.graph()?.forward(inputs, cx)?;
+        cx.set_masks(masks);
+        Ok(outputs)
+    }
+
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+        self.graph()?.backward(gradients.into_iter().map(Some).collect(), cx)
+    }
+
+    fn visit(&self, visit: &mut dyn FnMut(&Param)) {
+        self.model.layers().iter().for_each(|layer: &LayerHandle| layer.visit(visit));
+    }
+
+    fn couples_samples(&self) -> bool {
+        self.graph().is_ok_and(Graph::couples_samples)
+    }
+
+    fn creates_mask(&self) -> bool {
+        self.graph().is_ok_and(Graph::creates_mask)
+    }
+}
