@@ -9,7 +9,7 @@
 //! assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 //! ```
 
-use super::product::{DEPTH, Panels, Source, Transpose, product, product_at};
+use super::product::{DEPTH, Panels, Source, Transpose, WIDTH, product, product_at};
 use super::scratch::Scratch;
 use super::simd::{Isa, Lanes, Work};
 use super::tile::{Reading, Sizes, Start, split};
@@ -276,7 +276,7 @@ fn tasks(m: usize, k: usize, n: usize) -> usize {
 unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, start: Start, c: &Out, c_step: usize) {
     let (m, k) = (a.rows, a.cols);
     let copies = copied(alpha, &b, m, k, cols.len());
-    let (most_cols, most_depth) = if copies { (BLOCK_COLS, DEPTH) } else { (usize::MAX, usize::MAX) };
+    let (most_cols, most_depth) = if copies { (WIDTH, DEPTH) } else { (usize::MAX, usize::MAX) };
     for at in split(cols.len(), most_cols).map(|at| cols.start + at.start..cols.start + at.end) {
         for ks in split(k, most_depth).chain((k == 0).then_some(0..0)) {
             let start = match start {
@@ -300,9 +300,6 @@ unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, star
         }
     }
 }
-
-/// Columns of `b` that are copied at once: times `DEPTH` they fill half of a second-level cache of 2 MiB.
-const BLOCK_COLS: usize = 1024;
 
 /// Whether `b` is copied.
 fn copied(alpha: f32, b: &Mat, m: usize, k: usize, n: usize) -> bool {
@@ -609,7 +606,7 @@ mod tests {
     fn across_limits() {
         let mut draws = Draws::new("gemm limits");
         let (rows, depths) = ([1, 5, 63, 130, 257, 513], [1, 255, 257, 520]);
-        let cols = [1, 31, 100, 130, 330, BLOCK_COLS + 70];
+        let cols = [1, 31, 100, 130, 330, 2 * WIDTH + 70];
         for case in 0..120 {
             let (m, k, n) = (rows[case % 6], depths[draws.below(4)], cols[draws.below(6)]);
             let (a, b, old) = (draws.floats(m * k), draws.floats(k * n), draws.floats(m * n));

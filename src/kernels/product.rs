@@ -12,10 +12,11 @@ use crate::runtime::threads;
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Rows of panels that are worked on at once, so that a panel stays in the first-level cache ...
-pub(super) const DEPTH: usize = 256;
-/// ... and rows of the left operand: these times `DEPTH` values stay in the second-level cache.
-const HEIGHT: usize = 252;
+/// Rows of panels that are worked on at once: few rows of the left operand, as long as these, stay in the
+/// first-level cache ...
+pub(super) const DEPTH: usize = 512;
+/// ... and so many columns of the right one in the second-level cache.
+pub(super) const WIDTH: usize = 512;
 
 /// A matrix that is a right operand, by panels of [`Sizes::cols`] columns; the last one is narrower.
 pub(super) struct Panels<'a> {
@@ -115,8 +116,14 @@ impl<'a> Panels<'a> {
 
     /// The panels of some rows, each with its first column.
     pub(super) fn of(&self, rows: Range<usize>) -> impl Iterator<Item = (usize, Right<'_>)> {
+        self.some_of(rows, 0..self.cols.div_ceil(self.sizes.cols()))
+    }
+
+    /// [`of`](Self::of), and only these panels.
+    fn some_of(&self, rows: Range<usize>, panels: Range<usize>) -> impl Iterator<Item = (usize, Right<'_>)> {
         let (cols, wide) = (self.cols, self.sizes.cols());
-        (0..cols).step_by(wide).map(move |first| {
+        panels.map(move |panel| {
+            let first = panel * wide;
             let count = wide.min(cols - first);
             let (b, step) = match &self.data {
                 Data::InPlace(data, step) => (&data[(rows.start * step + first).min(data.len())..], *step),
@@ -225,19 +232,15 @@ impl Work for Transpose<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
         let Transpose { from, from_step, to, to_step, rows, cols } = self;
-        for i in (0..rows).step_by(8) {
-            for j in (0..cols).step_by(8) {
-                if i + 8 <= rows && j + 8 <= cols {
-                    let from = &from[j * from_step + i..][..7 * from_step + 8];
-                    let to = &mut to[i * to_step + j..][..7 * to_step + 8];
-                    // SAFETY: both slices hold 8 rows of 8 values; the caller has the instruction set.
-                    unsafe { L::transpose8(from.as_ptr(), from_step, to.as_mut_ptr(), to_step) };
-                    continue;
-                }
-                for i in i..rows.min(i + 8) {
-                    for j in j..cols.min(j + 8) {
-                        to[i * to_step + j] = from[j * from_step + i];
-                    }
+        assert!(rows == 0 || cols == 0 || (cols - 1) * from_step + rows <= from.len(), "the matrix is too short");
+        assert!(rows == 0 || cols == 0 || (rows - 1) * to_step + cols <= to.len(), "the place is too short");
+        for i in (0..rows).step_by(L::LEN) {
+            for j in (0..cols).step_by(L::LEN) {
+                let size = [(cols - j).min(L::LEN), (rows - i).min(L::LEN)];
+                // SAFETY: the block is in both matrices, as asserted; the caller has the instruction set.
+                unsafe {
+                    let (from, to) = (from.as_ptr().add(j * from_step + i), to.as_mut_ptr().add(i * to_step + j));
+                    L::transpose(from, from_step, size, to, to_step);
                 }
             }
         }
@@ -289,37 +292,45 @@ pub(super) unsafe fn product_at(
         Reading::Rows(step) => (step, 1),
         Reading::Columns(step) => (1, step),
     };
-    let copies = matches!(reading, Reading::Columns(step) if step >= COPY_STEP) && right.cols >= COPY_COLS && depth > 0;
-    let mut copy = copies.then(|| Scratch::take(HEIGHT.min(rows) * DEPTH));
-    // Without depth there is still one round, which stores the start.
+    let by_columns = matches!(reading, Reading::Columns(_));
+    let copies = right.cols >= if by_columns { COPY_COLS } else { 2 * COPY_COLS } && depth > 0;
+    let most = if copies { sizes.wide } else { sizes.rows(right.cols) };
+    // Columns are read with their neighbours, which share lines of the cache with them.
+    let height = if by_columns { COPY_TILES * most } else { most };
+    let mut copy = copies.then(|| Scratch::take(height.min(rows) * depth.min(DEPTH)));
+    // 1. Without depth there is still one round, which stores the start.
     for ks in split(depth, DEPTH).chain((depth == 0).then_some(0..0)) {
         let start = if ks.start > 0 { Start::Sum } else { start };
-        for block in split(rows, HEIGHT) {
-            let from = a.get(block.start * row_step + ks.start * k_step..).unwrap_or_default();
-            let copied = copy.as_mut().map(|to| {
-                let (step, rows, depth, most) = (k_step, block.len(), ks.len(), sizes.wide);
-                isa.run(CopyColumns { from, step, rows, depth, most, to });
-                &to[..]
-            });
-            for (col, right) in right.of(ks.clone()) {
-                let start = match start {
-                    Start::Bias(bias) => Start::Bias(&bias[col..]),
-                    start => start,
-                };
-                let most = if copied.is_some() { sizes.wide } else { sizes.rows(right.cols) };
+        // 2. Columns whose part of the right operand stays in the second-level cache.
+        for cols in split(right.cols.div_ceil(sizes.cols()), WIDTH / sizes.cols()) {
+            // 3. Rows whose part of the left operand is copied.
+            for block in split(rows, height) {
+                let from = a.get(block.start * row_step + ks.start * k_step..).unwrap_or_default();
+                let copied = copy.as_mut().map(|to| {
+                    isa.run(CopyLeft { from, reading, rows: block.len(), depth: ks.len(), most, to });
+                    &to[..]
+                });
+                // 4. Those of a tile: what it reads of them stays in the first-level cache.
                 for at in split(block.len(), most) {
                     let (a, reading, a_start) = match copied {
                         Some(a) => (a, Reading::Columns(at.len()), at.start * ks.len()),
                         None => (from, reading, at.start * row_step),
                     };
                     let left = Left { a, reading, segments: &[0], run: ks.len() };
-                    let first = (block.start + at.start) * c_step + col;
-                    assert!(first <= c_len, "a tile begins outside of c");
-                    // SAFETY: what is left of `c` from the tile on; it is one of the rows and columns that the caller
-                    // promised.
-                    unsafe {
-                        let c = (c.add(first), c_len - first);
-                        tile_at(isa, at.len(), &left, a_start, &right, start, false, c, c_step);
+                    // 5. A panel, which comes from the second-level cache.
+                    for (col, right) in right.some_of(ks.clone(), cols.clone()) {
+                        let start = match start {
+                            Start::Bias(bias) => Start::Bias(&bias[col..]),
+                            start => start,
+                        };
+                        let first = (block.start + at.start) * c_step + col;
+                        assert!(first <= c_len, "a tile begins outside of c");
+                        // SAFETY: what is left of `c` from the tile on; it is one of the rows and columns that the
+                        // caller promised.
+                        unsafe {
+                            let c = (c.add(first), c_len - first);
+                            tile_at(isa, at.len(), &left, a_start, &right, start, false, c, c_step);
+                        }
                     }
                 }
             }
@@ -327,41 +338,57 @@ pub(super) unsafe fn product_at(
     }
 }
 
-/// A block of a left operand that is read by columns is copied when a right one of so many columns reads it often
-/// enough ...
+/// A left operand that is read by columns is copied when a right one of so many columns reads it often enough, one that
+/// is read by rows when there are twice as many; ...
 const COPY_COLS: usize = 128;
-/// ... and its lines are so far apart that each is in a page of memory of its own, or nearly (1.3 times as fast for
-/// 1024 x 1024 x 1024). Copying one that is read by rows gained nothing.
-const COPY_STEP: usize = 192;
+/// ... and that by columns for so many tiles at once.
+const COPY_TILES: usize = 8;
 
-/// Copies a block of a left operand that is read by columns, cut into the rows of tiles, of `most` rows, each without
-/// gaps.
-struct CopyColumns<'a> {
+/// Copies a block of a left operand as tiles of `most` rows read it: those of a tile one after another, in each the
+/// values of one `k` side by side.
+struct CopyLeft<'a> {
     from: &'a [f32],
-    step: usize,
+    reading: Reading,
     rows: usize,
     depth: usize,
     most: usize,
     to: &'a mut [f32],
 }
 
-impl Work for CopyColumns<'_> {
+impl Work for CopyLeft<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let CopyColumns { from, step, rows, depth, most, to } = self;
-        assert!(most <= L::LEN && to.len() >= rows * depth);
-        let tiles: SmallVec<[Range<usize>; 64]> = split(rows, most).collect();
-        for k in 0..depth {
-            let from = &from[k * step..][..rows];
-            for at in &tiles {
-                // SAFETY: the rows `at` are within `rows`, so both ends lie in their slices, `to` as asserted; they
-                // fit a vector. The caller has the instruction set.
-                unsafe {
-                    let part = L::first(at.len());
-                    let to = to.as_mut_ptr().add(at.start * depth + k * at.len());
-                    L::load_part(from.as_ptr().add(at.start), part).store_part(to, part);
+        let CopyLeft { from, reading, rows, depth, most, to } = self;
+        let last = match reading {
+            Reading::Rows(step) => (rows - 1) * step + depth,
+            Reading::Columns(step) => (depth - 1) * step + rows,
+        };
+        assert!(most <= L::LEN && to.len() >= rows * depth && from.len() >= last);
+        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
+        let tiles: SmallVec<[Range<usize>; COPY_TILES]> = split(rows, most).collect();
+        // SAFETY: both ends of a copy lie in their slices, as asserted, and a tile's rows fit a vector; the caller has
+        // the instruction set.
+        unsafe {
+            match reading {
+                Reading::Rows(step) => {
+                    for at in &tiles {
+                        let (from, to) = (from.add(at.start * step), to.add(at.start * depth));
+                        for k in (0..depth).step_by(L::LEN) {
+                            let size = [at.len(), (depth - k).min(L::LEN)];
+                            L::transpose(from.add(k), step, size, to.add(k * at.len()), at.len());
+                        }
+                    }
+                }
+                Reading::Columns(step) => {
+                    for k in 0..depth {
+                        for at in &tiles {
+                            let part = L::first(at.len());
+                            let to = to.add(at.start * depth + k * at.len());
+                            L::load_part(from.add(k * step + at.start), part).store_part(to, part);
+                        }
+                    }
                 }
             }
         }

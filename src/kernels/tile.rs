@@ -127,11 +127,11 @@ pub(super) unsafe fn tile_at(
     let cols = right.cols;
     let (wide, by_rows) = (cols > table.sizes.lanes, matches!(left.reading, Reading::Rows(_)));
     assert!(rows > 0 && cols > 0 && cols <= table.sizes.cols(), "a tile of {rows} x {cols}");
-    let tile = match (by_rows, wide) {
-        (true, false) => table.rows_narrow[rows - 1],
-        (true, true) => table.rows_wide[rows - 1],
-        (false, false) => table.columns_narrow[rows - 1],
-        (false, true) => table.columns_wide[rows - 1],
+    let table_of_rows = match (by_rows, wide) {
+        (true, false) => table.rows_narrow,
+        (true, true) => table.rows_wide,
+        (false, false) => table.columns_narrow,
+        (false, true) => table.columns_wide,
     };
     // These checks are all that the inner loop relies on; a few nanoseconds for each tile.
     let depth = left.segments.len() * left.run;
@@ -144,6 +144,10 @@ pub(super) unsafe fn tile_at(
     assert!(depth == 0 || reach <= left.a.len(), "a tile reads up to {reach} of {} values of a", left.a.len());
     assert!(depth == 0 || (depth - 1) * right.step + cols <= right.b.len(), "a tile reads outside of b");
     assert!((rows - 1) * c_step + cols <= c_len && (c_step >= cols || rows == 1), "a tile writes outside of c");
+    // What a vector reads beyond the last column is not stored; only behind the end of `b` must it be masked.
+    let vectors = cols.next_multiple_of(table.sizes.lanes);
+    let masked = depth > 0 && (depth - 1) * right.step + vectors > right.b.len();
+    let tile = table_of_rows[rows - 1][usize::from(masked)];
     let (start, bias) = match start {
         Start::Zero => (Begin::Zero, std::ptr::null()),
         Start::Sum => (Begin::Sum, std::ptr::null()),
@@ -204,13 +208,14 @@ struct Raw<'a> {
 
 type TileFn = unsafe fn(&Raw);
 
-/// The tiles of an instruction set, by the number of rows less one.
+/// The tiles of an instruction set, by the number of rows less one: one that reads whole vectors of `b` and, a little
+/// slower, one that masks the last.
 struct Tiles {
     sizes: Sizes,
-    rows_narrow: &'static [TileFn],
-    rows_wide: &'static [TileFn],
-    columns_narrow: &'static [TileFn],
-    columns_wide: &'static [TileFn],
+    rows_narrow: &'static [[TileFn; 2]],
+    rows_wide: &'static [[TileFn; 2]],
+    columns_narrow: &'static [[TileFn; 2]],
+    columns_wide: &'static [[TileFn; 2]],
 }
 
 fn tiles(isa: Isa) -> &'static Tiles {
@@ -238,10 +243,12 @@ macro_rules! tiles {
         }
     };
     (@ $isa:ident, $vectors:literal, $by_rows:literal, $($rows:literal)*) => {
-        &[$(|raw| {
+        &[$([
             // SAFETY: callers of a `TileFn` promise what `Tile` needs.
-            unsafe { $isa::run(Tile::<$rows, $vectors, $by_rows>(raw)) }
-        }),*]
+            |raw| unsafe { $isa::run(Tile::<$rows, $vectors, $by_rows, false>(raw)) },
+            // SAFETY: likewise.
+            |raw| unsafe { $isa::run(Tile::<$rows, $vectors, $by_rows, true>(raw)) },
+        ]),*]
     };
 }
 
@@ -272,10 +279,13 @@ macro_rules! unroll {
     };
 }
 
-/// A tile of `ROWS` rows and `VECTORS` vectors; `BY_ROWS` says how `a` is read.
-struct Tile<'a, const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool>(&'a Raw<'a>);
+/// A tile of `ROWS` rows and `VECTORS` vectors; `BY_ROWS` says how `a` is read, `MASKED` whether the last vector of a
+/// row of `b` is.
+struct Tile<'a, const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED: bool>(&'a Raw<'a>);
 
-impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile<'_, ROWS, VECTORS, BY_ROWS> {
+impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED: bool> Work
+    for Tile<'_, ROWS, VECTORS, BY_ROWS, MASKED>
+{
     type Output = ();
 
     /// Besides the instruction set: `a`, `b`, `c` and `bias` must be valid for all that the
@@ -307,7 +317,7 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
                 }
             }
             let mut others = [[L::splat(0.0); VECTORS]; ROWS];
-            let mut at = At::<ROWS, VECTORS, BY_ROWS> { b: raw.b, a: [raw.a; ROWS] };
+            let mut at = At::<ROWS, VECTORS, BY_ROWS, MASKED> { b: raw.b, a: [raw.a; ROWS] };
             for &segment in raw.segments {
                 at.start(raw, segment);
                 if ROWS * VECTORS > FEW {
@@ -360,14 +370,16 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> Work for Tile
 const FEW: usize = 6;
 
 /// Where a tile is in its operands.
-struct At<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> {
+struct At<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED: bool> {
     b: *const f32,
     /// Every third row of `a`: the two rows between are one and two steps away, which
     /// the processor adds for nothing. There are not enough registers for all rows.
     a: [*const f32; ROWS],
 }
 
-impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> At<ROWS, VECTORS, BY_ROWS> {
+impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED: bool>
+    At<ROWS, VECTORS, BY_ROWS, MASKED>
+{
     #[inline(always)]
     fn start(&mut self, raw: &Raw, segment: usize) {
         self.a = [raw.a.wrapping_add(segment); ROWS];
@@ -388,7 +400,7 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool> At<ROWS, VECT
             let mut right = [L::splat(0.0); VECTORS];
             for (v, right) in right.iter_mut().enumerate() {
                 let from = self.b.add(v * L::LEN);
-                *right = if v < last { L::load(from) } else { L::load_part(from, mask) };
+                *right = if v < last || !MASKED { L::load(from) } else { L::load_part(from, mask) };
             }
             unroll!(i in 0..ROWS, {
                 let from = if BY_ROWS { self.a[i / 3].wrapping_add(i % 3 * step) } else { self.a[0].wrapping_add(i) };

@@ -76,28 +76,36 @@ impl Lanes for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
-        // Each round exchanges the off-diagonal halves of squares of 2, 4 and 8.
-        // SAFETY: the caller promises 8 rows of 8 values on both sides.
-        let r: [__m256; 8] = std::array::from_fn(|i| unsafe { _mm256_loadu_ps(from.add(i * from_step)) });
-        let mut pairs = [r[0]; 8];
-        for i in (0..8).step_by(2) {
-            pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-            pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-        }
-        let mut quads = [r[0]; 8];
-        for i in [0, 1, 4, 5] {
-            let at = i / 4 * 4 + i % 4 * 2;
-            quads[at] = _mm256_shuffle_ps::<0b01_00_01_00>(pairs[i], pairs[i + 2]);
-            quads[at + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(pairs[i], pairs[i + 2]);
-        }
-        for i in 0..4 {
-            let low = _mm256_permute2f128_ps::<0x20>(quads[i], quads[i + 4]);
-            let high = _mm256_permute2f128_ps::<0x31>(quads[i], quads[i + 4]);
-            // SAFETY: as above.
-            unsafe {
-                _mm256_storeu_ps(to.add(i * to_step), low);
-                _mm256_storeu_ps(to.add((i + 4) * to_step), high);
+    unsafe fn transpose(from: *const f32, from_step: usize, [rows, cols]: [usize; 2], to: *mut f32, to_step: usize) {
+        // SAFETY: the caller promises the block, and lanes outside of it are masked.
+        unsafe {
+            // A row outside is masked altogether.
+            let (part, none) = (Self::first(cols), Self::first(0));
+            let r: [__m256; 8] = std::array::from_fn(|i| {
+                Self::load_part(from.wrapping_add(i * from_step), if i < rows { part } else { none }).0
+            });
+            // Pairs of rows, then fours, each within its half of the vectors, then the halves to their places.
+            let mut fours = [r[0]; 8];
+            for i in [0, 4] {
+                let (low, high) = (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
+                let (next_low, next_high) =
+                    (_mm256_unpacklo_ps(r[i + 2], r[i + 3]), _mm256_unpackhi_ps(r[i + 2], r[i + 3]));
+                fours[i] = _mm256_shuffle_ps::<0b01_00_01_00>(low, next_low);
+                fours[i + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(low, next_low);
+                fours[i + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(high, next_high);
+                fours[i + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(high, next_high);
+            }
+            let part = Self::first(rows);
+            for j in 0..4 {
+                let low = Avx2(_mm256_permute2f128_ps::<0x20>(fours[j], fours[j + 4]));
+                let high = Avx2(_mm256_permute2f128_ps::<0x31>(fours[j], fours[j + 4]));
+                for (row, turned) in [(j, low), (j + 4, high)] {
+                    match rows {
+                        _ if row >= cols => {}
+                        8 => turned.store(to.add(row * to_step)),
+                        _ => turned.store_part(to.add(row * to_step), part),
+                    }
+                }
             }
         }
     }

@@ -70,10 +70,47 @@ impl Lanes for Avx512 {
     }
 
     #[inline]
-    #[target_feature(enable = "avx512f,avx2,fma")]
-    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
-        // SAFETY: as the caller promised.
-        unsafe { super::avx2::Avx2::transpose8(from, from_step, to, to_step) }
+    #[target_feature(enable = "avx512f")]
+    unsafe fn transpose(from: *const f32, from_step: usize, [rows, cols]: [usize; 2], to: *mut f32, to_step: usize) {
+        // SAFETY: the caller promises the block, and lanes outside of it are masked.
+        unsafe {
+            // No branches, so that all of it stays in registers: a row outside is masked altogether.
+            let part = Self::first(cols);
+            let r: [__m512; 16] = std::array::from_fn(|i| {
+                let part = if i < rows { part } else { 0 };
+                _mm512_maskz_loadu_ps(part, from.wrapping_add(i * from_step))
+            });
+            // Pairs of rows, then fours, each within its quarter of the vectors ...
+            let mut fours = [r[0]; 16];
+            for i in (0..16).step_by(4) {
+                let (low, high) = (_mm512_unpacklo_ps(r[i], r[i + 1]), _mm512_unpackhi_ps(r[i], r[i + 1]));
+                let (next_low, next_high) =
+                    (_mm512_unpacklo_ps(r[i + 2], r[i + 3]), _mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+                fours[i] = _mm512_shuffle_ps::<0b01_00_01_00>(low, next_low);
+                fours[i + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(low, next_low);
+                fours[i + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(high, next_high);
+                fours[i + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(high, next_high);
+            }
+            // ... then the quarters to their places.
+            let part = Self::first(rows);
+            for j in 0..4 {
+                let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(fours[j], fours[j + 4]);
+                let high = _mm512_shuffle_f32x4::<0b11_10_11_10>(fours[j], fours[j + 4]);
+                let next_low = _mm512_shuffle_f32x4::<0b01_00_01_00>(fours[j + 8], fours[j + 12]);
+                let next_high = _mm512_shuffle_f32x4::<0b11_10_11_10>(fours[j + 8], fours[j + 12]);
+                let turned = [
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(low, next_low),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(low, next_low),
+                    _mm512_shuffle_f32x4::<0b10_00_10_00>(high, next_high),
+                    _mm512_shuffle_f32x4::<0b11_01_11_01>(high, next_high),
+                ];
+                for (quarter, turned) in turned.into_iter().enumerate() {
+                    let row = quarter * 4 + j;
+                    let part = if row < cols { part } else { 0 };
+                    _mm512_mask_storeu_ps(to.wrapping_add(row * to_step), part, turned);
+                }
+            }
+        }
     }
 
     #[inline]

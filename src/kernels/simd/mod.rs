@@ -49,12 +49,15 @@ pub(super) trait Lanes: Copy {
     /// Asks for the cache line of a value that is needed soon; any pointer is fine.
     fn prefetch(_at: *const f32) {}
 
-    /// Transposes a square of 8 x 8 values whose rows are `from_step` and `to_step` apart.
-    unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
-        for i in 0..8 {
-            for j in 0..8 {
-                // SAFETY: the caller promises both squares.
-                unsafe { *to.add(i * to_step + j) = *from.add(j * from_step + i) };
+    /// Transposes a block whose rows are `from_step` apart to one whose rows are `to_step` apart.
+    ///
+    /// # Safety
+    /// Both blocks are valid, `from` with `rows` rows of `cols` values; neither is more than [`LEN`](Self::LEN).
+    unsafe fn transpose(from: *const f32, from_step: usize, [rows, cols]: [usize; 2], to: *mut f32, to_step: usize) {
+        for i in 0..rows {
+            for j in 0..cols {
+                // SAFETY: the caller promises both blocks.
+                unsafe { *to.add(j * to_step + i) = *from.add(i * from_step + j) };
             }
         }
     }
@@ -270,9 +273,16 @@ mod tests {
                     for (i, to) in to.iter().enumerate() {
                         assert_eq!(*to, if i < part { values[i].max(0.0) } else { 9.0 });
                     }
-                    let (square, mut turned) = (std::array::from_fn::<f32, 80, _>(|i| i as f32), [0.0; 80]);
-                    L::transpose8(square.as_ptr(), 9, turned.as_mut_ptr(), 10);
-                    (0..64).for_each(|i| assert_eq!(turned[i / 8 * 10 + i % 8], square[i % 8 * 9 + i / 8]));
+                    let block: Vec<f32> = (0..400).map(|i| i as f32).collect();
+                    for (rows, cols) in (0..=L::LEN).flat_map(|rows| (0..=L::LEN).map(move |cols| (rows, cols))) {
+                        let mut turned = [-1.0; 400];
+                        L::transpose(block.as_ptr(), 19, [rows, cols], turned.as_mut_ptr(), 21);
+                        for (at, &value) in turned.iter().enumerate() {
+                            let (j, i) = (at / 21, at % 21);
+                            let inside = i < rows && j < cols;
+                            assert_eq!(value, if inside { block[i * 19 + j] } else { -1.0 });
+                        }
+                    }
                     L::splat(0.0).max(L::splat(f32::NAN)).store(to.as_mut_ptr());
                     assert!(to.iter().all(|to| to.is_nan()));
                     for (best, next, want) in [(1.0, 2.0, 2.0), (2.0, 1.0, 2.0), (0.0, -0.0, 0.0)] {
