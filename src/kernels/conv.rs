@@ -297,16 +297,7 @@ impl Conv2d {
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
-        self.check(x.len(), dkernel.len(), dy.len());
-        if dy.is_empty() {
-            return;
-        }
-        let isa = Isa::get();
-        match plan::weights(self, isa) {
-            plan::Weights::Depthwise => self.depthwise_weights(isa, x, dy, dkernel, workspace),
-            plan::Weights::Wide(wide) => wide.backward_weights(isa, x, dy, dkernel, workspace),
-            plan::Weights::Product => self.sum_weights(isa, x, dy, dkernel, &mut [], workspace),
-        }
+        self.weights_and_bias(x, dy, dkernel, &mut [], workspace);
     }
 
     /// [`backward_weights`](Self::backward_weights) and [`backward_bias`](Self::backward_bias), which reads `dy` once
@@ -322,17 +313,36 @@ impl Conv2d {
         dbias: &mut [f32],
         workspace: &Workspace,
     ) {
-        let isa = Isa::get();
-        if matches!((plan::weights(self, isa), self.shares()), (plan::Weights::Product, Shares::Lines(_))) {
-            self.check(x.len(), dkernel.len(), dy.len());
-            assert_eq!(dbias.len(), self.out_c, "length of the bias");
-            if !dy.is_empty() {
-                self.sum_weights(isa, x, dy, dkernel, dbias, workspace);
-            }
+        assert_eq!(dbias.len(), self.out_c, "length of the bias");
+        self.weights_and_bias(x, dy, dkernel, dbias, workspace);
+    }
+
+    /// The same; the bias is left out where its place is empty.
+    fn weights_and_bias(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], dbias: &mut [f32], workspace: &Workspace) {
+        self.check(x.len(), dkernel.len(), dy.len());
+        if dy.is_empty() {
             return;
         }
-        self.backward_weights(x, dy, dkernel, workspace);
-        self.backward_bias(dy, dbias);
+        let isa = Isa::get();
+        match (plan::weights(self, isa), self.shares()) {
+            (plan::Weights::Depthwise, _) => self.depthwise_weights(isa, x, dy, dkernel, dbias, workspace),
+            (plan::Weights::Product, Shares::Lines(_)) => self.sum_weights(isa, x, dy, dkernel, dbias, workspace),
+            (plan::Weights::Product, Shares::Rows(_)) => {
+                self.sum_weights(isa, x, dy, dkernel, &mut [], workspace);
+                self.bias_alone(dy, dbias);
+            }
+            (plan::Weights::Wide(wide), _) => {
+                wide.backward_weights(isa, x, dy, dkernel, workspace);
+                self.bias_alone(dy, dbias);
+            }
+        }
+    }
+
+    /// [`backward_bias`](Self::backward_bias), if it has a place.
+    fn bias_alone(&self, dy: &[f32], dbias: &mut [f32]) {
+        if !dbias.is_empty() {
+            self.backward_bias(dy, dbias);
+        }
     }
 
     /// How the weights' gradient is cut: partial sums over lines, or, where those would be larger than what they
