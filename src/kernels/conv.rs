@@ -11,6 +11,7 @@ mod lines;
 mod patches;
 mod phases;
 mod plan;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -354,32 +355,6 @@ impl Conv2d {
             return Shares::Lines(lines.div_ceil(count.min(MAX_PARTIAL)).max(1));
         }
         Shares::Rows(self.patch().div_ceil(count).next_multiple_of(14))
-    }
-
-    /// Adds the gradients by the kernel and, where its place is not empty, by the bias: that only in shares of lines.
-    fn sum_weights(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        dy: &[f32],
-        dkernel: &mut [f32],
-        dbias: &mut [f32],
-        workspace: &Workspace,
-    ) {
-        let (lines, patch) = (self.batch * self.out_h, self.patch());
-        match self.shares() {
-            Shares::Lines(piece) => {
-                sum_of_parts([dkernel, dbias], lines, piece, workspace, |lines, [dkernel, dbias]| {
-                    self.add_weights(isa, x, dy, lines, 0..patch, dkernel, dbias);
-                });
-            }
-            Shares::Rows(piece) => {
-                let mut parts: Vec<_> = dkernel.chunks_mut(piece * self.out_c).collect();
-                threads::for_each(&mut parts, |i, sums| {
-                    self.add_weights(isa, x, dy, 0..lines, i * piece..((i + 1) * piece).min(patch), sums, &mut []);
-                });
-            }
-        }
     }
 
     /// Adds the gradient by the bias to `dbias`.

@@ -8,21 +8,15 @@
 use super::lines::Lines;
 use super::{Conv2d, Epilogue, MAX_PIECES, pieces};
 use crate::kernels::product::{Panels, Source};
-use crate::kernels::reduce;
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Output positions that a tile of the weights' gradient sums up, about: more, and they leave the first-level
-/// cache, fewer, and reading and storing the sums costs too much.
-const POSITIONS: usize = 256;
 /// Output positions whose columns are all computed before the next ones: few enough that what is stored stays in the
 /// first-level cache until its lines are complete.
 const ROWS: usize = 56;
-/// From so many rows of the weights' gradient on, it is worth copying the right operand.
-const COPY_ROWS: usize = 128;
 /// A kernel of more values than this is cut into panels.
 const KERNEL_LEN: usize = 1 << 18;
 
@@ -291,7 +285,7 @@ impl Conv2d {
     }
 
     /// This convolution with the padding in its input, and that input; none if there is no padding.
-    fn padded(&self, isa: Isa, x: &[f32], workspace: &Workspace) -> Option<(Conv2d, Vec<f32>)> {
+    pub(super) fn padded(&self, isa: Isa, x: &[f32], workspace: &Workspace) -> Option<(Conv2d, Vec<f32>)> {
         let (in_h, in_w) = Lines::size(self);
         let padded = Conv2d { in_h, in_w, pad_top: 0, pad_left: 0, ..*self };
         if self.direct().is_some() || self.pad_top == 0 && self.pad_left == 0 && in_h <= self.in_h && in_w <= self.in_w
@@ -302,77 +296,6 @@ impl Conv2d {
         let mut images: Vec<_> = copy.chunks_exact_mut(in_h * in_w * self.in_c).collect();
         threads::for_each(&mut images, |i, to| Lines::pad(self, isa, x, i, to));
         Some((padded, copy))
-    }
-
-    /// Adds the gradient by the kernel that some lines give, or some rows of it: those `of` the patch. And, where
-    /// `dbias` is not empty, the gradient by the bias.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn add_weights(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        dy: &[f32],
-        all: Range<usize>,
-        of: Range<usize>,
-        dkernel: &mut [f32],
-        dbias: &mut [f32],
-    ) {
-        let (width, depth) = (self.out_c / self.groups, self.in_c / self.groups);
-        let cols = Sizes::of(isa).cols();
-        let mut copy = Panels::new(isa, 0, 0);
-        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w));
-        let (segments, run) = match self.direct() {
-            Some(_) => (SmallVec::from_slice(&[0]), self.patch()),
-            None => self.segments(lines.row_len()),
-        };
-        let mut add = |data: &[f32], starts: &[usize], len: usize, step: usize, dy: &[f32]| {
-            let left = Left { a: data, reading: Reading::Columns(step), segments: starts, run: len };
-            let positions = starts.len() * len;
-            if !dbias.is_empty() {
-                // It was read, or is about to be.
-                reduce::add_column_sums(dy, dbias);
-            }
-            for group in 0..self.groups {
-                let dy = &dy[group * width..];
-                // Rows far apart fall on few lines of the cache: a copy, if it is read often enough.
-                let in_place = width <= cols || of.len() < COPY_ROWS;
-                if !in_place {
-                    let source = Source { data: dy, row_stride: self.out_c, col_stride: 1 };
-                    copy = Panels::copy(isa, source, positions, width, 1.0);
-                }
-                let place = Panels::in_place(isa, dy, positions, width, self.out_c);
-                let right = if in_place { &place } else { &copy };
-                for (i, segment) in segments.iter().enumerate() {
-                    let rows = of.start.max(i * run)..of.end.min((i + 1) * run);
-                    if rows.is_empty() {
-                        continue;
-                    }
-                    let most = Sizes::of(isa).rows(width);
-                    for at in split(rows.len(), most) {
-                        let row = rows.start + at.start;
-                        for (col, right) in right.of(0..positions) {
-                            let a_start = segment + row - i * run + group * depth;
-                            let sums = &mut dkernel[(row - of.start) * self.out_c + group * width + col..];
-                            tile(isa, at.len(), &left, a_start, &right, Start::Sum, false, sums, self.out_c);
-                        }
-                    }
-                }
-            }
-        };
-        if let Some(step) = self.direct() {
-            let all = all.start * self.out_w..all.end * self.out_w;
-            for at in split(all.len(), POSITIONS) {
-                let first = all.start + at.start;
-                add(&x[first * step..], &[0], at.len(), step, &dy[first * self.out_c..][..at.len() * self.out_c]);
-            }
-            return;
-        }
-        for at in lines.blocks(all) {
-            let block = lines.load(isa, at.clone());
-            let line = self.out_w * self.out_c;
-            let dy = &dy[at.start * line..at.end * line];
-            add(block.data, &block.starts, self.out_w, self.stride_w * self.in_c, dy);
-        }
     }
 
     /// Values of a patch that come from one row of the input.
