@@ -8,6 +8,7 @@
 mod depthwise;
 mod direct;
 mod lines;
+mod pair;
 mod patches;
 mod phases;
 mod plan;
