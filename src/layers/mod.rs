@@ -72,10 +72,13 @@ pub use adaptive_pooling::{
     AdaptiveMaxPooling, AdaptiveMaxPooling1D, AdaptiveMaxPooling2D, AdaptiveMaxPooling3D,
 };
 pub use alpha_dropout::AlphaDropout;
-pub use augmentation::{
-    AugMix, CutMix, Equalization, MixUp, RandAugment, RandomBrightness, RandomColorDegeneration, RandomColorJitter, RandomContrast, RandomCrop, RandomElasticTransform, RandomErasing, RandomFlip, RandomGaussianBlur, RandomGrayscale, RandomHue, RandomInvert, RandomPerspective, RandomPosterization, RandomRotation, RandomSaturation, RandomSharpness, RandomShear, RandomTranslation, RandomZoom, Solarization, Flip, FillMode, Range,
-};
 pub use attention::{AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention, ScoreMode};
+pub use augmentation::{
+    AugMix, CutMix, Equalization, FillMode, Flip, MixUp, RandAugment, RandomBrightness, RandomColorDegeneration,
+    RandomColorJitter, RandomContrast, RandomCrop, RandomElasticTransform, RandomErasing, RandomFlip,
+    RandomGaussianBlur, RandomGrayscale, RandomHue, RandomInvert, RandomPerspective, RandomPosterization,
+    RandomRotation, RandomSaturation, RandomSharpness, RandomShear, RandomTranslation, RandomZoom, Range, Solarization,
+};
 pub use axes::Axes;
 pub use batch_normalization::BatchNormalization;
 pub use bidirectional::{Bidirectional, Merge};

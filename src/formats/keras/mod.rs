@@ -20,6 +20,7 @@ use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
 use crate::layer::{LayerHandle, Param};
+use crate::layers::TimeDistributed;
 use crate::model::{Model, config::parse, nested::Nested};
 use hdf5::{Array, Hdf5, Tree};
 use serde_json::{Value, json};
@@ -146,6 +147,13 @@ fn places_of(model: &Model, outer: &str, seen: &mut HashSet<u64>, places: &mut V
             if *count == 0 { format!("{outer}layers/{class}") } else { format!("{outer}layers/{class}_{count}") };
         *count += 1;
         if layer.downcast(|nested: &Nested| places_of(nested.model(), &format!("{base}/"), seen, places)).is_some() {
+            continue;
+        }
+        // A wrapper around a model.
+        let inside = layer.downcast(|wrapper: &TimeDistributed| wrapper.layer().clone());
+        let inside = inside.filter(|inside| inside.downcast(|_: &Nested| ()).is_some());
+        if let Some(inside) = inside {
+            inside.downcast(|nested: &Nested| places_of(nested.model(), &format!("{base}/layer/"), seen, places));
             continue;
         }
         let above = layer.path();
