@@ -7,7 +7,7 @@ use super::resizing::{check_size, image_shape};
 use super::spatial::DataFormat;
 use super::up_sampling::Interpolation;
 use crate::config::{self, Config};
-use crate::error::{Error, Result, ensure};
+use crate::error::{Result, ensure};
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
@@ -529,7 +529,7 @@ impl Layer for RandomCrop {
         unchanged("RandomCrop", inputs, cx)
     }
 
-    fn backward(&self, _: Values, _: &mut Backward<'_>) -> Result<Gradients> {
-        Err(Error::State("RandomCrop has no gradient".into()))
+    fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> Result<Gradients> {
+        Ok(gradients.one()?.into())
     }
 }

@@ -40,8 +40,10 @@ fn one() -> usize {
 
 #[derive(Clone, Debug)]
 struct Made {
-    /// The layer's kernel, which Keras counts among this layer's weights too.
+    /// The layer's kernel, which Keras counts among this layer's weights too: here under this layer's path, ...
     kernel: Param,
+    /// ... and as the layer learns it.
+    learned: Param,
     vector_u: Param,
 }
 
@@ -133,6 +135,7 @@ impl Layer for SpectralNormalization {
         let columns = kernel.shape().last().copied().unwrap_or(1);
         self.made = Some(Made {
             kernel: cx.alias("kernel", kernel),
+            learned: kernel.clone(),
             vector_u: cx.state("vector_u", &[1, columns], &TruncatedNormal::new(0.0, 0.02).into())?,
         });
         Ok(())
@@ -141,7 +144,11 @@ impl Layer for SpectralNormalization {
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let masks = cx.masks().to_vec();
         let made = self.made.as_ref().filter(|_| cx.training());
-        let Some(Made { kernel, vector_u }) = made else { return Ok(cx.wrapped(0, &self.layer, inputs, masks)?.0) };
+        let Some(Made { learned: kernel, vector_u, .. }) = made else {
+            let outputs = cx.wrapped(0, &self.layer, inputs, masks)?.0;
+            cx.save(Tensor::default());
+            return Ok(outputs);
+        };
         let (weights, before) = (kernel.value(), cx.state(vector_u));
         let direction = self.direction(&weights, &before);
         if let Some(direction) = &direction {
@@ -157,11 +164,12 @@ impl Layer for SpectralNormalization {
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
-        let Made { kernel, .. } =
+        let Made { learned: kernel, .. } =
             self.made.as_ref().ok_or_else(|| Error::State("it is not built, so it has no gradient".to_owned()))?;
         let (wanted, before) = ([cx.wants(0)], cx.restore()?);
         let weights = kernel.value();
-        let direction = self.direction(&weights, &before);
+        // Nothing was divided outside of training.
+        let direction = if before.is_empty() { None } else { self.direction(&weights, &before) };
         if let Some(direction) = &direction {
             kernel.set(direction.normalize(&weights))?;
         }
@@ -183,7 +191,7 @@ impl Layer for SpectralNormalization {
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
-        if let Some(Made { kernel, vector_u }) = &self.made {
+        if let Some(Made { kernel, vector_u, .. }) = &self.made {
             visit(kernel);
             visit(vector_u);
         }
