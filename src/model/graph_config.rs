@@ -46,6 +46,8 @@ impl Graph {
                 node.inputs.iter().map(|port| self.nodes[port.node].output_shapes[port.output].clone()).collect();
             match shapes.as_slice() {
                 [] => None,
+                // Inputs that are arguments of their own: Keras builds such a layer when it calls it.
+                _ if node.arguments.separate || !node.arguments.tensors.is_empty() => None,
                 [only] => Some(json!({ "input_shape": only })),
                 several => Some(json!({ "input_shape": several })),
             }
