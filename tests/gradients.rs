@@ -2,7 +2,7 @@
 //! arguments, and proof that faults are found.
 
 use cornu::layer::{Backward, Build, Forward, Gradients, Param, Values};
-use cornu::layers::Encoding;
+use cornu::layers::{Encoding, Interpolation};
 use cornu::losses::*;
 use cornu::prelude::*;
 use cornu::regularizers::{OrthogonalMode, OrthogonalRegularizer, Regularizer};
@@ -190,6 +190,13 @@ fn more_convolutions() -> Vec<Case> {
 
 fn more_pooling() -> Vec<Case> {
     let mut cases = Vec::new();
+    cases.push(case(Resizing::new(3, 7), &[2, 5, 4, 2]));
+    let small = Resizing::new(2, 3).interpolation(Interpolation::Bicubic).antialias(true);
+    cases.push(case(small, &[2, 7, 5, 2]));
+    cases.push(case(Resizing::new(3, 4).crop_to_aspect_ratio(true), &[2, 7, 5, 2]));
+    cases.push(case(Resizing::new(6, 3).pad_to_aspect_ratio(true).fill_value(0.5), &[2, 4, 5, 2]));
+    cases.push(case(CenterCrop::new(2, 3), &[2, 5, 4, 2]));
+    cases.push(case(CenterCrop::new(6, 3), &[2, 5, 4, 2]));
     for (size, stride) in [(1, 1), (2, 2), (3, 1), (2, 3)] {
         for padding in [Padding::Valid, Padding::Same] {
             cases.push(case(MaxPooling1D::new(size).strides(stride).padding(padding), &[2, 7, 3]));
@@ -310,7 +317,7 @@ fn merging() -> Vec<Case> {
     ]
 }
 
-/// A step of training changes the kernel before it computes, through which no gradient flows.
+/// A step of training divides the kernel by an estimate that goes on from step to step.
 fn spectral() -> Vec<Case> {
     vec![
         case(SpectralNormalization::new(Dense::new(3).activation("tanh")), &[4, 5]),
@@ -324,6 +331,49 @@ fn categories() -> Vec<Case> {
         case(CategoryEncoding::new(2), &[3, 4]),
         case(Discretization::new([-0.5, 0.5]).output_mode(Encoding::OneHot), &[3, 4]),
     ]
+}
+
+/// Layers that do nothing outside of training, and can do nothing in it yet.
+fn augmentation() -> Vec<Case> {
+    let image: &[usize] = &[2, 4, 5, 3];
+    vec![
+        case(RandomFlip::new(), image),
+        case(RandomRotation::new(0.2), image),
+        case(RandomZoom::new(0.2), image),
+        case(RandomTranslation::new(0.2, (-0.1, 0.3)), image),
+        case(RandomShear::new(), image),
+        case(RandomPerspective::new(), image),
+        case(RandomElasticTransform::new(), image),
+        case(RandomContrast::new(0.2), image),
+        case(RandomBrightness::new(0.2), image),
+        case(RandomHue::new(0.2), image),
+        case(RandomSaturation::new(0.2), image),
+        case(RandomColorDegeneration::new(0.2), image),
+        case(RandomColorJitter::new(), image),
+        case(RandomErasing::new(), image),
+        case(RandomGaussianBlur::new(), image),
+        case(RandomGrayscale::new(), image),
+        case(RandomInvert::new(), image),
+        case(RandomSharpness::new(0.2), image),
+        case(RandomPosterization::new(4.0), image),
+        case(Solarization::new(), image),
+        case(Equalization::new(), image),
+        case(CutMix::new(), image),
+        case(MixUp::new(), image),
+        case(AugMix::new(), image),
+        case(RandAugment::new(), image),
+        case(RandomCrop::new(4, 5), image),
+    ]
+}
+
+#[test]
+fn augmentation_in_inference() {
+    check_with(&GradientCheck::new().training(false), augmentation());
+    for (layer, inputs) in augmentation() {
+        let class = class_of(&layer);
+        let error = GradientCheck::new().layer(layer, &inputs).unwrap_err().to_string();
+        assert!(error.contains(&format!("{class} cannot augment in training yet")), "{error}");
+    }
 }
 
 fn noise() -> Vec<Case> {
@@ -542,6 +592,7 @@ fn every_built_in_layer_has_a_case() {
         recurrent(),
         spectral(),
         categories(),
+        augmentation(),
     ];
     let mut covered: BTreeSet<String> = families.into_iter().flatten().map(|(layer, _)| class_of(&layer)).collect();
     covered.insert("Embedding".to_owned()); // in a test of its own

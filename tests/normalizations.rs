@@ -229,15 +229,18 @@ fn spectral_normalization_follows_keras() {
         check_close(got, &Tensor::new(got.shape(), want.to_vec()).unwrap(), 5e-6).unwrap();
     };
     close(&y, &[-0.6734807, 0.9360856, 0.4322616, -0.3010664, 1.163348, 0.001284432]);
+    // A step on JAX: the gradient goes through the division, and what is learned is not divided.
+    model.compile(Sgd::new(0.5), "mse", ()).unwrap();
+    let loss = model.train_on_batch(&x, &waves(&[2, 3])).unwrap().get("loss").unwrap();
+    assert!((loss - 0.40057587).abs() < 1e-6, "{loss}");
     let kernel = [
-        0.0, 0.6035533, -0.1555291, -0.5634751, 0.3007305, 0.4859803,
-        -0.4259625, -0.3762142, 0.5229086, 0.2414666, -0.5851318, -0.09068426,
+        -0.00027196144, 0.98759186, -0.25421959, -0.9393261, 0.41639414, 0.83202595,
+        -0.7271952, -0.6235381, 0.88787407, 0.3623365, -0.9344605, -0.12153627,
     ];
     close(&model.weights()[0].value(), &kernel);
     close(&model.weights()[2].value(), &kernel);
-    close(&model.weights()[1].value(), &[0.5383453, 0.5110956, -0.6700491]);
-    // Outside training nothing changes.
-    assert_eq!(model.predict(&x, Predict::default()).unwrap(), y.into_array());
+    close(&model.weights()[1].value(), &[0.5383452, 0.5110958, -0.6700489]);
+    close(&model.weights()[3].value(), &[0.008122293, -0.10227595, 0.018233093]);
 }
 
 #[test]
@@ -245,11 +248,9 @@ fn spectral_normalization_of_zeros_and_of_a_training_run() {
     let mut model = model_of(SpectralNormalization::new(Dense::new(3).kernel_initializer("zeros")), &[4]);
     model.compile(Sgd::new(0.5), "mse", ()).unwrap();
     let (x, y) = (waves(&[8, 4]), waves(&[8, 3]));
-    let first = model.evaluate(&x, &y, Evaluate::default()).unwrap()["loss"];
-    for _ in 0..30 {
-        model.train_on_batch(&x, &y).unwrap();
-    }
-    let last = model.evaluate(&x, &y, Evaluate::default()).unwrap()["loss"];
+    let mut step = || model.train_on_batch(&x, &y).unwrap().get("loss").unwrap();
+    let first = step();
+    let last = (0..30).map(|_| step()).last().unwrap();
     assert!(last < first, "{last} {first}");
 }
 

@@ -58,10 +58,10 @@ pub struct Arguments {
     pub values: Config,
     /// Names of the inputs that were given by name: `initial_state`, with their places among the inputs.
     pub tensors: Vec<(String, Vec<usize>)>,
-    /// Whether this call is part of training, whatever the model does.
-    pub training: Option<bool>,
     /// Whether several inputs are arguments of their own (`layer(query, value)`) and not a list of inputs.
     pub separate: bool,
+    /// Whether masks were given by hand: a layer that takes other tensors by name sees no others.
+    pub masked: bool,
 }
 
 /// The masks of inputs or outputs: for sequences `(batch, time)`, 1 where a step counts and 0 where it does not.
@@ -207,6 +207,12 @@ impl Forward<'_> {
         self.effects.loss += loss;
     }
 
+    /// The value of a tracked weight as this pass has left it: a layer that is called twice goes on from the first call.
+    pub fn state(&self, param: &Param) -> Tensor {
+        let last = self.effects.states.iter().rev().find(|(known, _)| known.id() == param.id());
+        last.map_or_else(|| param.value(), |(_, value)| value.clone())
+    }
+
     /// Gives a tracked weight a new value, which it takes after the step.
     pub fn update_state(&mut self, param: &Param, value: Tensor) {
         self.effects.states.push((param.clone(), value));
@@ -274,7 +280,7 @@ impl Forward<'_> {
         let first = masks.first().cloned().flatten();
         let mut cx = Forward {
             pass: self.pass,
-            training: arguments.training.unwrap_or(self.training),
+            training: self.training,
             arguments,
             masks,
             output_masks: None,

@@ -159,8 +159,7 @@ impl BatchNormalization {
     }
 
     /// The next value of a moving average.
-    fn moved(&self, moving: &Param, batch: &[f64]) -> Tensor {
-        let moving = moving.value();
+    fn moved(&self, moving: &Tensor, batch: &[f64]) -> Tensor {
         let pairs = moving.data().iter().zip(batch);
         to_tensor(pairs.map(|(&moving, &batch)| f64::from(moving) * self.momentum + batch * (1.0 - self.momentum)))
     }
@@ -269,8 +268,10 @@ impl Layer for BatchNormalization {
                 *variance = if *variance < 0.0 { 0.0 } else { *variance };
                 *mean = centre + moved;
             }
-            cx.update_state(&self.moving_mean, self.moved(&self.moving_mean, &means));
-            cx.update_state(&self.moving_variance, self.moved(&self.moving_variance, &variances));
+            let mean = self.moved(&cx.state(&self.moving_mean), &means);
+            cx.update_state(&self.moving_mean, mean);
+            let variance = self.moved(&cx.state(&self.moving_variance), &variances);
+            cx.update_state(&self.moving_variance, variance);
             (to_tensor(means.into_iter()), self.inverse_deviations(&variances))
         } else {
             let variances = self.moving_variance.value();

@@ -81,6 +81,6 @@ impl<const N: usize> Layer for Cropping<N> {
 
     fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> Result<Gradients> {
         let values = self.data_format.last(gradients.one()?);
-        Ok(self.data_format.given(self.cropping.add(&values)?).into())
+        Ok(self.data_format.given(self.cropping.add(&values, 0.0)?).into())
     }
 }

@@ -114,14 +114,14 @@ impl<const N: usize> Margins<N> {
         spatial_shape::<N>(input, channels::<N>(input)?, |axis, n| change(n, self.0[axis], side::<N>(axis)))
     }
 
-    /// `x` with borders of zeros around each sample.
-    pub(super) fn add(self, x: &Tensor) -> Result<Tensor> {
+    /// `x` with borders of this value around each sample.
+    pub(super) fn add(self, x: &Tensor, fill: f32) -> Result<Tensor> {
         let inner = volume::<N>(x.shape())?;
         let mut outer = inner;
         let sides = lift(self.0, [0, 0]);
         outer[1..4].iter_mut().zip(sides).for_each(|(n, [before, after])| *n += before + after);
         let mut y = x.sibling(dims::<N>(outer));
-        y.data_mut().fill(0.0);
+        y.data_mut().fill(fill);
         let run = inner[3] * inner[4];
         for (row, x) in x.data().chunks_exact(run.max(1)).enumerate() {
             let at = place(row, inner, outer, sides);

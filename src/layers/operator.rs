@@ -30,6 +30,158 @@ pub enum Op {
     Maximum,
     /// The smaller one; of equal ones the first takes the gradient.
     Minimum,
+    /// A comparison, 1 where it holds and 0 elsewhere; no gradient passes.
+    Compare(Comparison),
+}
+
+/// What is asked of two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `a == b`
+    Equal,
+    /// `a != b`
+    NotEqual,
+    /// `a > b`
+    Greater,
+    /// `a >= b`
+    GreaterEqual,
+    /// `a < b`
+    Less,
+    /// `a <= b`
+    LessEqual,
+    /// Both are not 0 (Keras: `LogicalAnd`).
+    And,
+    /// One is not 0 (Keras: `LogicalOr`).
+    Or,
+}
+
+impl Comparison {
+    /// Each of them, under Keras' name.
+    pub(super) const ALL: [(&'static str, Comparison); 8] = [
+        ("Equal", Comparison::Equal),
+        ("NotEqual", Comparison::NotEqual),
+        ("Greater", Comparison::Greater),
+        ("GreaterEqual", Comparison::GreaterEqual),
+        ("Less", Comparison::Less),
+        ("LessEqual", Comparison::LessEqual),
+        ("LogicalAnd", Comparison::And),
+        ("LogicalOr", Comparison::Or),
+    ];
+
+    fn holds(self, a: f32, b: f32) -> bool {
+        match self {
+            Comparison::Equal => a == b,
+            Comparison::NotEqual => a != b,
+            Comparison::Greater => a > b,
+            Comparison::GreaterEqual => a >= b,
+            Comparison::Less => a < b,
+            Comparison::LessEqual => a <= b,
+            Comparison::And => a != 0.0 && b != 0.0,
+            Comparison::Or => a != 0.0 || b != 0.0,
+        }
+    }
+}
+
+/// A function of each value alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elementwise {
+    /// The sine.
+    Sin,
+    /// The cosine.
+    Cos,
+    /// The tangent.
+    Tan,
+    /// The inverse of the tangent.
+    Arctan,
+    /// The hyperbolic sine.
+    Sinh,
+    /// The hyperbolic cosine.
+    Cosh,
+    /// `ln(1 + x)`
+    Log1p,
+    /// `e^x - 1`
+    Expm1,
+    /// The logarithm to the base 2.
+    Log2,
+    /// The logarithm to the base 10.
+    Log10,
+    /// The next whole number below.
+    Floor,
+    /// The next whole number above.
+    Ceil,
+    /// The nearest whole number, the even one of two.
+    Round,
+    /// -1, 0 or 1.
+    Sign,
+    /// 1 where it is 0, else 0.
+    LogicalNot,
+    /// 0
+    ZerosLike,
+    /// 1
+    OnesLike,
+}
+
+impl Elementwise {
+    /// Each of them, under Keras' name.
+    pub(super) const ALL: [(&'static str, Elementwise); 17] = [
+        ("Sin", Elementwise::Sin),
+        ("Cos", Elementwise::Cos),
+        ("Tan", Elementwise::Tan),
+        ("Arctan", Elementwise::Arctan),
+        ("Sinh", Elementwise::Sinh),
+        ("Cosh", Elementwise::Cosh),
+        ("Log1p", Elementwise::Log1p),
+        ("Expm1", Elementwise::Expm1),
+        ("Log2", Elementwise::Log2),
+        ("Log10", Elementwise::Log10),
+        ("Floor", Elementwise::Floor),
+        ("Ceil", Elementwise::Ceil),
+        ("Round", Elementwise::Round),
+        ("Sign", Elementwise::Sign),
+        ("LogicalNot", Elementwise::LogicalNot),
+        ("ZerosLike", Elementwise::ZerosLike),
+        ("OnesLike", Elementwise::OnesLike),
+    ];
+
+    fn value(self, x: f32) -> f32 {
+        match self {
+            Elementwise::Sin => x.sin(),
+            Elementwise::Cos => x.cos(),
+            Elementwise::Tan => x.tan(),
+            Elementwise::Arctan => x.atan(),
+            Elementwise::Sinh => x.sinh(),
+            Elementwise::Cosh => x.cosh(),
+            Elementwise::Log1p => x.ln_1p(),
+            Elementwise::Expm1 => x.exp_m1(),
+            Elementwise::Log2 => x.log2(),
+            Elementwise::Log10 => x.log10(),
+            Elementwise::Floor => x.floor(),
+            Elementwise::Ceil => x.ceil(),
+            Elementwise::Round => x.round_ties_even(),
+            Elementwise::Sign if x == 0.0 || x.is_nan() => x,
+            Elementwise::Sign => x.signum(),
+            Elementwise::LogicalNot => f32::from(u8::from(x == 0.0)),
+            Elementwise::ZerosLike => 0.0,
+            Elementwise::OnesLike => 1.0,
+        }
+    }
+
+    /// The derivative: 0 for those that have steps.
+    fn slope(self, x: f32) -> f32 {
+        match self {
+            Elementwise::Sin => x.cos(),
+            Elementwise::Cos => -x.sin(),
+            Elementwise::Tan => 1.0 + x.tan() * x.tan(),
+            Elementwise::Arctan => 1.0 / (1.0 + x * x),
+            Elementwise::Sinh => x.cosh(),
+            Elementwise::Cosh => x.sinh(),
+            Elementwise::Log1p => 1.0 / (1.0 + x),
+            Elementwise::Expm1 => x.exp(),
+            Elementwise::Log2 => std::f32::consts::LOG2_E / x,
+            Elementwise::Log10 => std::f32::consts::LOG10_E / x,
+            _ => 0.0,
+        }
+    }
 }
 
 /// The side on which a constant stands.
@@ -69,6 +221,10 @@ pub enum Function {
         /// The upper one.
         max: f64,
     },
+    /// A function of each value.
+    Each(Elementwise),
+    /// Repeated along axes of size 1, and new ones in front of the sample, to this shape of a sample.
+    BroadcastTo(Vec<usize>),
     /// A sum, mean, maximum or minimum over axes.
     Reduce {
         /// Which.
@@ -101,6 +257,10 @@ pub enum Reduction {
     Max,
     /// The smallest value; equal ones share the gradient.
     Min,
+    /// 1 where a value is not 0, else 0; no gradient passes.
+    Any,
+    /// 1 where no value is 0, else 0; no gradient passes.
+    All,
 }
 
 /// What is taken of an axis.
@@ -232,6 +392,7 @@ impl Op {
             Op::Power => "Power",
             Op::Maximum => "Maximum",
             Op::Minimum => "Minimum",
+            Op::Compare(asked) => Comparison::ALL.iter().find(|(_, known)| *known == asked).map_or("Equal", |(n, _)| n),
         }
     }
 
@@ -248,6 +409,7 @@ impl Op {
             },
             Op::Maximum => combine(a, b, &workspace, |a, b| if a >= b || a.is_nan() { a } else { b }),
             Op::Minimum => combine(a, b, &workspace, |a, b| if a <= b || a.is_nan() { a } else { b }),
+            Op::Compare(asked) => return combine(a, b, &workspace, |a, b| f32::from(u8::from(asked.holds(a, b)))),
         }?;
         if matches!(self, Op::Add | Op::Subtract) {
             cx.save_shape(a.shape());
@@ -262,6 +424,9 @@ impl Op {
     fn backward(self, g: Tensor, wanted: [bool; 2], cx: &mut Backward<'_>) -> Result<[Option<Tensor>; 2]> {
         let workspace = cx.workspace().clone();
         let w = &workspace;
+        if matches!(self, Op::Compare(_)) {
+            return Ok([None, None]);
+        }
         if matches!(self, Op::Add | Op::Subtract) {
             let (dims_b, dims_a) = (cx.restore_shape()?, cx.restore_shape()?);
             let of_b = || match self {
@@ -327,6 +492,10 @@ impl Function {
             Function::Reduce { how: Reduction::Mean, .. } => "Mean",
             Function::Reduce { how: Reduction::Max, .. } => "Max",
             Function::Reduce { how: Reduction::Min, .. } => "Min",
+            Function::Reduce { how: Reduction::Any, .. } => "Any",
+            Function::Reduce { how: Reduction::All, .. } => "All",
+            Function::Each(each) => Elementwise::ALL.iter().find(|(_, known)| known == each).map_or("Sin", |(n, _)| n),
+            Function::BroadcastTo(_) => "BroadcastTo",
             Function::Transpose(_) => "Transpose",
             Function::Reshape(_) => "Reshape",
             Function::ExpandDims(_) => "ExpandDims",
@@ -344,6 +513,12 @@ impl Function {
                     false => Some(*size),
                 };
                 Shape::new(x.dims().iter().enumerate().filter_map(size).collect::<Vec<_>>())
+            }
+            Function::BroadcastTo(sizes) => {
+                let wanted = Shape::batch_of(sizes);
+                let joint = joint_shape(x, &wanted)?;
+                ensure!(joint.sample() == wanted.sample(), Shape, "samples of {x} cannot be repeated to {sizes:?}");
+                Shape::new(std::iter::once(x.get(0)).chain(sizes.iter().map(|&n| Some(n))).collect::<Vec<_>>())
             }
             Function::Transpose(order) => {
                 check_order(order, x.rank())?;
@@ -435,6 +610,15 @@ impl Function {
                 cx.save_shape(x.shape());
                 Ok(y)
             }
+            Function::Each(function) => {
+                let function = *function;
+                Ok(each(saved(x, cx), move |x| function.value(x)))
+            }
+            Function::BroadcastTo(sizes) => {
+                cx.save_shape(x.shape());
+                let dims: Dims = std::iter::once(x.batch()).chain(sizes.iter().copied()).collect();
+                expand(&x, &dims, cx.workspace())
+            }
             Function::Negative => Ok(each(x, |x| -x)),
             // Of these the result tells the derivative.
             Function::Exp => Ok(saved(each(x, exp), cx)),
@@ -459,6 +643,11 @@ impl Function {
         match self {
             Function::Activation(activation) => super::deactivate(activation, g, cx),
             Function::Reduce { how, axes, .. } => spread(g, *how, axes, cx),
+            Function::Each(function) => {
+                let function = *function;
+                with_saved(g, cx, move |g, x| g * function.slope(x))
+            }
+            Function::BroadcastTo(_) => sum_to(g, &cx.restore_shape()?, cx.workspace()),
             Function::Transpose(order) => transpose(&g, &inverse(order)),
             Function::Reshape(_) | Function::ExpandDims(_) | Function::Squeeze(_) => g.reshape(cx.restore_shape()?),
             Function::GetItem(indices) => {
@@ -514,6 +703,14 @@ fn reduce(x: Tensor, how: Reduction, axes: &[isize], keepdims: bool, cx: &mut Fo
     let n: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
     cx.save_shape(x.shape());
     let y = match how {
+        Reduction::Any | Reduction::All => {
+            let any = how == Reduction::Any;
+            let mut y = each(x, |x| f32::from(u8::from(x != 0.0)));
+            for &axis in &axes {
+                y = fold_axis(&y, axis, cx, if any { f32::max } else { f32::min });
+            }
+            y
+        }
         Reduction::Sum => sum_to(x, &ones, cx.workspace())?,
         Reduction::Mean => each(sum_to(x, &ones, cx.workspace())?, move |sum| sum / n as f32),
         Reduction::Max | Reduction::Min => {
@@ -548,6 +745,9 @@ fn spread(g: Tensor, how: Reduction, axes: &[isize], cx: &mut Backward<'_>) -> R
     let axes = inner_axes(axes, dims.len())?;
     let (ones, _) = reduced(&dims, &axes);
     let n: usize = axes.iter().map(|&axis| dims[axis]).product();
+    if matches!(how, Reduction::Any | Reduction::All) {
+        return Ok(Tensor::zeros(&dims));
+    }
     let g = g.reshape(&ones)?;
     match (how, extreme) {
         (_, Some(extreme)) => {
@@ -690,6 +890,7 @@ mod tests {
                 Op::Power => a.powf(b),
                 Op::Maximum => a.max(b),
                 Op::Minimum => a.min(b),
+                Op::Compare(_) => unreachable!("compared below"),
             };
             let (y, _) = Called::new(Operator::binary(op)).run(&[a.clone(), b.clone()]).unwrap();
             let want: Vec<f32> = (0..12).map(|i| f(a.data()[i], b.data()[i / 6 * 2 + i % 2])).collect();
@@ -717,10 +918,34 @@ mod tests {
     }
 
     #[test]
+    fn comparisons_give_zeros_and_ones() {
+        let (a, b) = (tensor(&[1, 4], &[0.0, 1.0, 2.0, 0.0]), tensor(&[1, 4], &[0.0, 2.0, 1.0, 3.0]));
+        for (name, asked) in Comparison::ALL {
+            let (y, _) = Called::new(Operator::binary(Op::Compare(asked))).run(&[a.clone(), b.clone()]).unwrap();
+            let want = match asked {
+                Comparison::Equal => [1.0, 0.0, 0.0, 0.0],
+                Comparison::NotEqual => [0.0, 1.0, 1.0, 1.0],
+                Comparison::Greater => [0.0, 0.0, 1.0, 0.0],
+                Comparison::GreaterEqual => [1.0, 0.0, 1.0, 0.0],
+                Comparison::Less => [0.0, 1.0, 0.0, 1.0],
+                Comparison::LessEqual => [1.0, 1.0, 0.0, 1.0],
+                Comparison::And => [0.0, 1.0, 1.0, 0.0],
+                Comparison::Or => [0.0, 1.0, 1.0, 1.0],
+            };
+            assert_eq!(y.one().unwrap().into_vec(), want, "{name}");
+        }
+        let x = tensor(&[2, 3], &[0.0, 1.0, 0.0, 2.0, -1.0, 1.0]);
+        let over = |how| apply(Operator::unary(Function::Reduce { how, axes: vec![1], keepdims: false }), &x);
+        assert_eq!(over(Reduction::Any).into_vec(), [1.0, 1.0]);
+        assert_eq!(over(Reduction::All).into_vec(), [0.0, 1.0]);
+    }
+
+    #[test]
     fn one_operand() {
         let x = positive(&[2, 3, 4], 0.5);
         let reduce = |how, axes: &[isize], keepdims| Function::Reduce { how, axes: axes.to_vec(), keepdims };
-        for function in [
+        let smooth = Elementwise::ALL.into_iter().map(|(_, function)| Function::Each(function));
+        for function in smooth.chain([
             Function::Activation("tanh".into()),
             Function::Activation("gelu".into()),
             Function::Negative,
@@ -745,7 +970,7 @@ mod tests {
             Function::GetItem(vec![Index::At(-1)]),
             Function::GetItem(vec![Index::ALL, Index::Slice { start: Some(1), stop: Some(-1), step: 1 }]),
             Function::GetItem(vec![Index::Slice { start: None, stop: None, step: -2 }, Index::NewAxis, Index::At(1)]),
-        ] {
+        ]) {
             GradientCheck::new().layer_at(Operator::unary(function), std::slice::from_ref(&x)).unwrap();
         }
         check_layer(Operator::unary(Function::Absolute), &[[3, 4]]).unwrap();

@@ -1,6 +1,6 @@
 //! Operators as Keras writes them: a class of `keras.src.ops`, with its constants among the arguments of its call.
 
-use super::operator::{Function, Index, Kind, Op, Operator, Reduction, Side};
+use super::operator::{Comparison, Elementwise, Function, Index, Kind, Op, Operator, Reduction, Side};
 use super::{Concatenate, Softmax};
 use crate::activations::Activation;
 use crate::config::{Config, snake_case};
@@ -59,6 +59,8 @@ impl Operator {
             "Clip" => Function::Clip { min: number("x_min", f64::NEG_INFINITY), max: number("x_max", f64::INFINITY) },
             "Sum" => reduce(Reduction::Sum)?,
             "Mean" => reduce(Reduction::Mean)?,
+            "Any" => reduce(Reduction::Any)?,
+            "All" => reduce(Reduction::All)?,
             "Max" | "Amax" => reduce(Reduction::Max)?,
             "Min" | "Amin" => reduce(Reduction::Min)?,
             "Transpose" => {
@@ -74,6 +76,17 @@ impl Operator {
                 );
                 Function::Reshape(shape[1..].to_vec())
             }
+            "BroadcastTo" => {
+                let sizes = config["shape"].as_array().map(Vec::as_slice).unwrap_or_default();
+                let sizes = sizes.iter().skip(1).map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok()));
+                let sizes: Option<Vec<usize>> = sizes.collect();
+                Function::BroadcastTo(sizes.ok_or_else(|| {
+                    Error::Format(format!(
+                        "a repetition to {} cannot be read: its sizes must be known",
+                        config["shape"]
+                    ))
+                })?)
+            }
             "ExpandDims" => Function::ExpandDims(integers(&config["axis"])?),
             "Squeeze" if config["axis"].is_null() => Function::Squeeze(Vec::new()),
             "Squeeze" => Function::Squeeze(integers(&config["axis"])?),
@@ -81,13 +94,22 @@ impl Operator {
                 let rank = arguments.first().and_then(|tensor| tensor["config"]["shape"].as_array()).map(Vec::len);
                 Function::GetItem(indices(arguments.get(1).unwrap_or(&Value::Null), rank)?)
             }
-            "Cast" if config["dtype"] == "float32" => Function::Activation(Activation::Linear),
+            "Round" if config["decimals"].as_i64().is_some_and(|decimals| decimals != 0) => {
+                return Err(Error::Format("'Round' to decimals has no counterpart here".to_owned()));
+            }
+            "Cast" if config["dtype"] == "float32" || config["dtype"] == "bool" => {
+                Function::Activation(Activation::Linear)
+            }
             "Gelu" => Function::Activation(Activation::Gelu { approximate: config["approximate"] != json!(false) }),
             "LeakyRelu" => {
                 Function::Activation(Activation::LeakyRelu { negative_slope: number("negative_slope", 0.2) })
             }
             "Elu" => Function::Activation(Activation::Elu { alpha: number("alpha", 1.0) }),
             "Celu" => Function::Activation(Activation::Celu { alpha: number("alpha", 1.0) }),
+            _ if Elementwise::ALL.iter().any(|(name, _)| *name == class) => {
+                let found = Elementwise::ALL.iter().find(|(name, _)| *name == class);
+                Function::Each(found.map_or(Elementwise::ZerosLike, |(_, function)| *function))
+            }
             _ => {
                 let name = snake_case(class);
                 let known = Activation::names().find(|known| *known == name);
@@ -149,6 +171,11 @@ impl Operator {
                 }
                 Written::new(numpy, function.name(), config, none)
             }
+            Function::BroadcastTo(sizes) => {
+                let shape: Vec<Option<usize>> = std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect();
+                Written::new(numpy, "BroadcastTo", json!({"shape": shape}), none)
+            }
+            Function::Each(Elementwise::Round) => Written::new(numpy, "Round", json!({"decimals": 0}), none),
             Function::Transpose(axes) => Written::new(numpy, "Transpose", json!({"axes": axes}), none),
             Function::Reshape(shape) => {
                 let shape: Vec<isize> = std::iter::once(-1).chain(shape.iter().copied()).collect();
@@ -190,7 +217,7 @@ impl Op {
             "Power" => Op::Power,
             "Maximum" => Op::Maximum,
             "Minimum" => Op::Minimum,
-            _ => return None,
+            _ => return Comparison::ALL.iter().find(|(name, _)| *name == class).map(|(_, asked)| Op::Compare(*asked)),
         })
     }
 }

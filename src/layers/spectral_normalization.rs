@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 /// discriminators of GANs.
 ///
 /// The layer must have a weight `kernel` or `embeddings`, which is seen as the matrix of its last axis. The singular
-/// value is estimated by power iteration, which goes on from step to step. As in Keras the kernel itself is changed
-/// before the layer computes, and the gradient does not flow through the division.
+/// value is estimated by power iteration, which goes on from step to step. In training the layer computes with the divided
+/// kernel, and the gradient flows through the division; the kernel that is learned, and that predictions use, is not
+/// divided (so it is in Keras on JAX; on other backends the divided kernel takes its place).
 ///
 /// ```
 /// use cornu::prelude::*;
@@ -39,8 +40,10 @@ fn one() -> usize {
 
 #[derive(Clone, Debug)]
 struct Made {
-    /// The layer's kernel, which Keras counts among this layer's weights too.
+    /// The layer's kernel, which Keras counts among this layer's weights too: here under this layer's path, ...
     kernel: Param,
+    /// ... and as the layer learns it.
+    learned: Param,
     vector_u: Param,
 }
 
@@ -56,15 +59,15 @@ impl SpectralNormalization {
         self
     }
 
-    /// Brings the kernel to a largest singular value of 1, as well as it is known.
-    fn normalize(&self, Made { kernel, vector_u }: &Made) -> Result<()> {
-        let weights = kernel.value();
-        let columns = weights.last().max(1);
-        if weights.data().iter().all(|&weight| weight == 0.0) {
-            return Ok(());
+    /// The power iterations of a step: what makes the kernel's largest singular value 1, as well as it is known. None
+    /// for a kernel of zeros.
+    fn direction(&self, kernel: &Tensor, u: &Tensor) -> Option<Direction> {
+        let columns = kernel.last().max(1);
+        if kernel.data().iter().all(|&weight| weight == 0.0) {
+            return None;
         }
-        let rows = || weights.data().chunks_exact(columns);
-        let mut u: Vec<f64> = vector_u.value().data().iter().map(|&u| f64::from(u)).collect();
+        let rows = || kernel.data().chunks_exact(columns);
+        let mut u: Vec<f64> = u.data().iter().map(|&u| f64::from(u)).collect();
         let mut v = Vec::new();
         for _ in 0..self.power_iterations {
             v = to_unit(rows().map(|row| row.iter().zip(&u).map(|(&w, u)| f64::from(w) * u).sum()).collect());
@@ -74,9 +77,30 @@ impl SpectralNormalization {
         }
         let along = |row: &[f32]| row.iter().zip(&u).map(|(&w, u)| f64::from(w) * u).sum::<f64>();
         let sigma: f64 = rows().zip(&v).map(|(row, v)| v * along(row)).sum();
-        let u: Vec<f32> = u.into_iter().map(|u| u as f32).collect();
-        vector_u.set(Tensor::new([1, columns], u)?)?;
-        kernel.set(weights.clone().map(|weight| (f64::from(weight) / sigma) as f32))
+        Some(Direction { u, v, sigma })
+    }
+}
+
+/// Unit vectors and `sigma = v · kernel · uᵀ`, by which the kernel is divided.
+struct Direction {
+    u: Vec<f64>,
+    v: Vec<f64>,
+    sigma: f64,
+}
+
+impl Direction {
+    fn normalize(&self, kernel: &Tensor) -> Tensor {
+        kernel.clone().map(|weight| (f64::from(weight) / self.sigma) as f32)
+    }
+
+    /// Turns the gradient of the divided kernel into that of the kernel; the vectors count as constants, as in Keras.
+    fn back(&self, kernel: &Tensor, gradient: &mut [f32]) {
+        let along: f64 = gradient.iter().zip(kernel.data()).map(|(&g, &w)| f64::from(g) * f64::from(w)).sum();
+        let of_sigma = along / (self.sigma * self.sigma);
+        for (row, v) in gradient.chunks_exact_mut(self.u.len()).zip(&self.v) {
+            let each = row.iter_mut().zip(&self.u);
+            each.for_each(|(g, u)| *g = (f64::from(*g) / self.sigma - of_sigma * v * u) as f32);
+        }
     }
 }
 
@@ -111,26 +135,63 @@ impl Layer for SpectralNormalization {
         let columns = kernel.shape().last().copied().unwrap_or(1);
         self.made = Some(Made {
             kernel: cx.alias("kernel", kernel),
+            learned: kernel.clone(),
             vector_u: cx.state("vector_u", &[1, columns], &TruncatedNormal::new(0.0, 0.02).into())?,
         });
         Ok(())
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
-        if let Some(made) = self.made.as_ref().filter(|_| cx.training()) {
-            self.normalize(made)?;
-        }
         let masks = cx.masks().to_vec();
-        Ok(cx.wrapped(0, &self.layer, inputs, masks)?.0)
+        let made = self.made.as_ref().filter(|_| cx.training());
+        let Some(Made { learned: kernel, vector_u, .. }) = made else {
+            let outputs = cx.wrapped(0, &self.layer, inputs, masks)?.0;
+            cx.save(Tensor::default());
+            return Ok(outputs);
+        };
+        let (weights, before) = (kernel.value(), cx.state(vector_u));
+        let direction = self.direction(&weights, &before);
+        if let Some(direction) = &direction {
+            let u = direction.u.iter().map(|&u| u as f32).collect();
+            cx.update_state(vector_u, Tensor::new([1, direction.u.len()], u)?);
+            kernel.set(direction.normalize(&weights))?;
+        }
+        // The layer reads the divided kernel; the one that is learned comes back whatever happens.
+        let outputs = cx.wrapped(0, &self.layer, inputs, masks);
+        kernel.set(weights)?;
+        cx.save(before);
+        Ok(outputs?.0)
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
-        let wanted = [cx.wants(0)];
-        cx.wrapped(&self.layer, gradients.into_iter().map(Some), &wanted)
+        let Made { learned: kernel, .. } =
+            self.made.as_ref().ok_or_else(|| Error::State("it is not built, so it has no gradient".to_owned()))?;
+        let (wanted, before) = ([cx.wants(0)], cx.restore()?);
+        let weights = kernel.value();
+        // Nothing was divided outside of training.
+        let direction = if before.is_empty() { None } else { self.direction(&weights, &before) };
+        if let Some(direction) = &direction {
+            kernel.set(direction.normalize(&weights))?;
+        }
+        // What other calls of the layer gave is not divided again.
+        let others: Option<Vec<f32>> = cx.gradient(kernel).map(|gradient| {
+            let others = gradient.to_vec();
+            gradient.fill(0.0);
+            others
+        });
+        let result = cx.wrapped(&self.layer, gradients.into_iter().map(Some), &wanted);
+        kernel.set(weights.clone())?;
+        if let (Some(gradient), Some(others)) = (cx.gradient(kernel), others) {
+            if let Some(direction) = &direction {
+                direction.back(&weights, gradient);
+            }
+            gradient.iter_mut().zip(others).for_each(|(gradient, other)| *gradient += other);
+        }
+        result
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
-        if let Some(Made { kernel, vector_u }) = &self.made {
+        if let Some(Made { kernel, vector_u, .. }) = &self.made {
             visit(kernel);
             visit(vector_u);
         }

@@ -37,6 +37,12 @@ impl TimeDistributed {
         }
         TimeDistributed { layer }
     }
+
+    /// The layer inside.
+    #[cfg(feature = "keras")]
+    pub(crate) fn layer(&self) -> &LayerHandle {
+        &self.layer
+    }
 }
 
 /// The shape of one step.

@@ -78,7 +78,7 @@ impl<const N: usize> Layer for ZeroPadding<N> {
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {
         let values = self.data_format.last(inputs.one()?);
-        Ok(self.data_format.given(self.padding.add(&values)?).into())
+        Ok(self.data_format.given(self.padding.add(&values, 0.0)?).into())
     }
 
     fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> Result<Gradients> {

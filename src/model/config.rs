@@ -149,8 +149,10 @@ impl Model {
         let place = || format!("model '{}'", self.name);
         if let ("Functional", Some(graph)) = (self.class_name(), self.graph.as_ref().or(self.pending.as_ref())) {
             let config = graph.to_config(&self.name).at(place)?;
-            let (module, class) = ("keras.src.models.functional", "Functional");
-            return Ok(json!({ "module": module, "class_name": class, "config": config, "registered_name": class }));
+            let class = "Functional";
+            return Ok(
+                json!({ "module": FUNCTIONAL, "class_name": class, "config": config, "registered_name": class }),
+            );
         }
         let shapes = |shape: &Shape| json!({ "input_shape": shape });
         let (layers, input) = match &self.graph {
@@ -231,6 +233,9 @@ impl Model {
     }
 }
 
+/// Where Keras keeps the class of functional models.
+const FUNCTIONAL: &str = "keras.src.models.functional";
+
 impl LayerHandle {
     /// The layer in Keras' form: its own configuration, and what belongs to the handle.
     pub(super) fn to_value(&self, build_config: Option<Value>) -> Result<Value> {
@@ -248,7 +253,16 @@ impl LayerHandle {
             let regularizer = regularizer.map_err(|e| Error::NotSerializable(e.to_string())).at(|| self.place())?;
             config.insert("activity_regularizer".to_owned(), regularizer);
         }
+        if layer.class_name().starts_with("SpatialDropout") {
+            // The one layer of Keras that does not take it.
+            config.remove("trainable");
+        }
         let mut value = config::to_value::<Box<dyn Layer>>(layer.class_name(), config);
+        match layer.class_name() {
+            "Sequential" => (value["module"], value["registered_name"]) = ("keras".into(), Value::Null),
+            "Functional" => value["module"] = FUNCTIONAL.into(),
+            _ => {}
+        }
         if let Some(build_config) = build_config {
             value["build_config"] = build_config;
         }

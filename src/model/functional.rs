@@ -36,11 +36,20 @@ pub struct SymbolicTensor {
 struct CallRecord {
     layer: LayerHandle,
     inputs: Vec<SymbolicTensor>,
+    /// Masks given by hand, input by input.
+    masks: Vec<Option<SymbolicTensor>>,
     arguments: Arguments,
     /// The shapes of its outputs, or why there are none: operators have no other place for it.
     shapes: std::result::Result<Vec<Shape>, String>,
     /// Later calls have larger numbers.
     number: u64,
+}
+
+impl CallRecord {
+    /// What it depends on.
+    fn reads(&self) -> impl Iterator<Item = &SymbolicTensor> {
+        self.inputs.iter().chain(self.masks.iter().flatten())
+    }
 }
 
 /// One symbolic tensor or several: what a layer is called on.
@@ -123,7 +132,7 @@ impl LayerHandle {
     pub fn node(&self) -> SymbolicTensor {
         let shapes = self.output_shapes(&[]).map_err(|error| error.to_string());
         let (arguments, number) = (Arguments::default(), next_number());
-        let call = CallRecord { layer: self.clone(), inputs: Vec::new(), arguments, shapes, number };
+        let call = CallRecord { layer: self.clone(), inputs: Vec::new(), masks: Vec::new(), arguments, shapes, number };
         SymbolicTensor { call: Arc::new(call), output: 0 }
     }
 
@@ -159,11 +168,28 @@ impl LayerHandle {
     /// # Errors
     /// When it cannot take such inputs.
     pub fn call_with(&self, inputs: impl Into<Symbols>, arguments: Arguments) -> Result<Vec<SymbolicTensor>> {
+        self.call_masked(inputs, Vec::new(), arguments)
+    }
+
+    /// As [`call_with`](Self::call_with), with masks given by hand, input by input.
+    pub(crate) fn call_masked(
+        &self,
+        inputs: impl Into<Symbols>,
+        masks: Vec<Option<SymbolicTensor>>,
+        arguments: Arguments,
+    ) -> Result<Vec<SymbolicTensor>> {
         let Symbols(inputs) = inputs.into();
         ensure!(!inputs.is_empty(), Argument, "{} is called on nothing", self.place());
         let shapes: Vec<Shape> = inputs.iter().map(|input| input.shape().cloned()).collect::<Result<_>>()?;
         let shapes = Ok(self.call_shapes(&shapes, &arguments)?);
-        Ok(SymbolicTensor::of(CallRecord { layer: self.clone(), inputs, arguments, shapes, number: next_number() }))
+        Ok(SymbolicTensor::of(CallRecord {
+            layer: self.clone(),
+            inputs,
+            masks,
+            arguments,
+            shapes,
+            number: next_number(),
+        }))
     }
 
     /// The result of an operator: what does not fit shows when it is used.
@@ -171,7 +197,8 @@ impl LayerHandle {
     pub(crate) fn apply(self, inputs: Vec<SymbolicTensor>) -> SymbolicTensor {
         let shapes = inputs.iter().map(|input| input.shape().cloned()).collect::<Result<Vec<_>>>();
         let shapes = shapes.and_then(|shapes| self.output_shapes(&shapes)).map_err(|error| error.to_string());
-        let call = CallRecord { layer: self, inputs, arguments: Arguments::default(), shapes, number: next_number() };
+        let (masks, arguments) = (Vec::new(), Arguments::default());
+        let call = CallRecord { layer: self, inputs, masks, arguments, shapes, number: next_number() };
         SymbolicTensor { call: Arc::new(call), output: 0 }
     }
 }
@@ -298,9 +325,9 @@ pub(crate) fn graph(inputs: &[SymbolicTensor], outputs: &[SymbolicTensor]) -> Re
                 );
                 meet(tensor.layer());
             }
-            match tensor.call.inputs.get(next) {
+            let before = tensor.call.reads().nth(next).cloned();
+            match before {
                 Some(before) => {
-                    let before = before.clone();
                     stack.push((tensor, next + 1));
                     stack.push((before, 0));
                 }
@@ -314,7 +341,10 @@ pub(crate) fn graph(inputs: &[SymbolicTensor], outputs: &[SymbolicTensor]) -> Re
         for output in 0..shapes.len() {
             ports.insert((Arc::as_ptr(call), output), Port { node: nodes.len(), output });
         }
-        nodes.push(Node::new(call.layer.clone(), inputs, shapes, call.arguments.clone()));
+        let mut node = Node::new(call.layer.clone(), inputs, shapes, call.arguments.clone());
+        let port = |mask: &SymbolicTensor| ports[&(mask.key(), mask.output)];
+        node.masks = call.masks.iter().map(|mask| mask.as_ref().map(port)).collect();
+        nodes.push(node);
     }
     let numbers: Vec<u64> =
         inputs.iter().map(|input| input.call.number).chain(finished.iter().map(|call| call.number)).collect();
@@ -372,7 +402,7 @@ fn by_depth(nodes: &[Node], first_met: &[LayerHandle]) -> Vec<LayerHandle> {
         let layer = depth.entry(place(&node.layer)).or_default();
         let here = node_depth[i].max(*layer);
         (*layer, node_depth[i]) = (here, here);
-        for port in &node.inputs {
+        for port in node.reads() {
             node_depth[port.node] = node_depth[port.node].max(here + 1);
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub layer: LayerHandle,
     /// Where its inputs come from: nodes before this one.
     pub inputs: Vec<Port>,
+    /// Where masks come from that are given by hand, input by input.
+    pub masks: Vec<Option<Port>>,
     pub output_shapes: Vec<Shape>,
     /// What the call was given besides its inputs.
     pub arguments: Arguments,
@@ -32,7 +34,12 @@ pub(crate) struct Node {
 
 impl Node {
     pub fn new(layer: LayerHandle, inputs: Vec<Port>, output_shapes: Vec<Shape>, arguments: Arguments) -> Self {
-        Node { layer, inputs, output_shapes, arguments, stream: 0 }
+        Node { layer, inputs, masks: Vec::new(), output_shapes, arguments, stream: 0 }
+    }
+
+    /// What it reads: inputs, and masks given by hand.
+    pub fn reads(&self) -> impl Iterator<Item = &Port> {
+        self.inputs.iter().chain(self.masks.iter().flatten())
     }
 
     fn flops(&self, nodes: &[Node]) -> f64 {
@@ -115,7 +122,7 @@ impl Graph {
             nodes[i].stream = random::stream_of(&if calls == 0 { name } else { format!("{name}/call {calls}") });
         }
         let mut readers: Vec<Vec<usize>> = nodes.iter().map(|node| vec![0; node.output_shapes.len()]).collect();
-        for port in nodes.iter().flat_map(|node| &node.inputs).chain(&outputs) {
+        for port in nodes.iter().flat_map(Node::reads).chain(&outputs) {
             readers[port.node][port.output] += 1;
         }
         Graph { nodes, inputs, outputs, order, readers, flops: 0.0 }
@@ -264,11 +271,17 @@ impl Graph {
                 continue;
             }
             let inputs: Values = node.inputs.iter().map(|port| read(&mut values, port)).collect::<Result<_>>()?;
+            let mut given: Masks = node.inputs.iter().map(|port| mask_of(&masks, port)).collect();
+            for (mask, port) in given.iter_mut().zip(&node.masks) {
+                if let Some(port) = port {
+                    *mask = Some(read(&mut values, port)?);
+                }
+            }
             let records = recording && flow[i];
             let call = Call {
                 // Of a model inside, each of its calls draws anew.
                 stream: node.stream ^ cx.stream.rotate_left(17),
-                masks: node.inputs.iter().map(|port| mask_of(&masks, port)).collect(),
+                masks: given,
                 trainable: cx.trainable && node.layer.trainable(),
                 recording: records,
                 inputs_need_gradient: records && node.inputs.iter().any(|port| flow[port.node]),

@@ -46,6 +46,8 @@ impl Graph {
                 node.inputs.iter().map(|port| self.nodes[port.node].output_shapes[port.output].clone()).collect();
             match shapes.as_slice() {
                 [] => None,
+                // Inputs that are arguments of their own: Keras builds such a layer when it calls it.
+                _ if node.arguments.separate || !node.arguments.tensors.is_empty() => None,
                 [only] => Some(json!({ "input_shape": only })),
                 several => Some(json!({ "input_shape": several })),
             }
@@ -64,22 +66,31 @@ impl Graph {
     }
 
     fn call(&self, node: &Node) -> Value {
-        let tensor = |place: usize| {
-            let port = node.inputs[place];
+        let symbol = |port: Port, dtype: &str| {
             let shape = &self.nodes[port.node].output_shapes[port.output];
-            let config = json!({ "shape": shape, "dtype": "float32", "keras_history": self.history(port) });
+            let config = json!({ "shape": shape, "dtype": dtype, "keras_history": self.history(port) });
             json!({ "class_name": "__keras_tensor__", "config": config })
         };
-        let Arguments { values, tensors, training, separate } = &node.arguments;
+        let tensor = |place: usize| symbol(node.inputs[place], "float32");
+        let Arguments { values, tensors, separate, .. } = &node.arguments;
         let named = |place: &usize| tensors.iter().any(|(_, places)| places.contains(place));
         let plain: Vec<Value> = (0..node.inputs.len()).filter(|place| !named(place)).map(tensor).collect();
         let mut keywords = values.clone();
-        if let Some(training) = training {
-            keywords.insert("training".to_owned(), (*training).into());
-        }
         for (name, places) in tensors {
             let mut given: Vec<Value> = places.iter().map(|&place| tensor(place)).collect();
             keywords.insert(name.clone(), if given.len() == 1 { given.remove(0) } else { given.into() });
+        }
+        if node.arguments.masked {
+            let masks: Vec<Value> =
+                node.masks.iter().map(|mask| mask.map_or(Value::Null, |port| symbol(port, "bool"))).collect();
+            match (*separate, masks.as_slice()) {
+                (true, masks) => {
+                    let named = ATTENTION_MASKS.iter().zip(masks).filter(|(_, mask)| !mask.is_null());
+                    keywords.extend(named.map(|(name, mask)| ((*name).to_owned(), mask.clone())));
+                }
+                (false, [only]) => drop(keywords.insert("mask".to_owned(), only.clone())),
+                (false, _) => drop(keywords.insert("mask".to_owned(), masks.into())),
+            }
         }
         let plain: Value = match node.layer.downcast(Operator::to_keras) {
             Some(Written { arguments: [before, after], .. }) => before.into_iter().chain(plain).chain(after).collect(),
@@ -166,10 +177,51 @@ fn places(value: &Value) -> Result<Vec<Place>> {
     list.into_iter().map(read).collect()
 }
 
+/// What the masks of query, value and key are called, in the order of these inputs.
+const ATTENTION_MASKS: [&str; 3] = ["query_mask", "value_mask", "key_mask"];
+
 /// A call that waits for its inputs.
 struct Waiting {
     inputs: Vec<Place>,
+    /// The masks that are given by hand, input by input.
+    masks: Vec<Option<Place>>,
     arguments: Arguments,
+}
+
+impl Waiting {
+    /// Notes a mask that is given by hand, or those of a list of inputs; null stands for the one that comes with an
+    /// input. Those of attention are known by name.
+    fn mask(&mut self, name: &str, value: &Value, unnamed: usize) -> Result<()> {
+        let read = |value: &Value| match (value.is_null(), tensor(value)) {
+            (true, _) => Ok(None),
+            (false, Some(place)) => Ok(Some(place)),
+            _ => Err(Error::Format(format!("{value} is no mask that can be read"))),
+        };
+        let given = match value {
+            Value::Array(list) => list.iter().map(read).collect::<Result<Vec<_>>>()?,
+            one => vec![read(one)?],
+        };
+        if given.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let first = match name {
+            "value_mask" => 1,
+            // The key is the third argument, unless it came by name.
+            "key_mask" => match self.arguments.tensors.iter().find(|(name, _)| name == "key") {
+                Some((_, places)) => places.first().copied().unwrap_or(2),
+                None if unnamed > 2 => 2,
+                None => return Ok(()),
+            },
+            _ => 0,
+        };
+        let needed = first + given.len();
+        if self.masks.len() < needed {
+            self.masks.resize(needed, None);
+        }
+        self.masks[first..needed].clone_from_slice(&given);
+        self.arguments.masked = true;
+        Ok(())
+    }
 }
 
 /// The layers of a configuration, and their calls as far as they are made.
@@ -219,11 +271,14 @@ impl Calls {
                 let layer = self.layers[i].clone();
                 let mut done = 0;
                 for call in &self.waiting[i] {
-                    let Some(inputs) = call.inputs.iter().map(|place| self.tensor(place)).collect::<Option<Vec<_>>>()
-                    else {
-                        break;
+                    let inputs = call.inputs.iter().map(|place| self.tensor(place)).collect::<Option<Vec<_>>>();
+                    let mask = |place: &Option<Place>| match place {
+                        Some(place) => self.tensor(place).map(Some),
+                        None => Some(None),
                     };
-                    let outputs = layer.call_with(inputs, call.arguments.clone())?;
+                    let masks = call.masks.iter().map(mask).collect::<Option<Vec<_>>>();
+                    let (Some(inputs), Some(masks)) = (inputs, masks) else { break };
+                    let outputs = layer.call_masked(inputs, masks, call.arguments.clone())?;
                     self.made.entry(layer.name()).or_default().push(outputs);
                     done += 1;
                 }
@@ -248,7 +303,7 @@ impl Calls {
 
 /// A call as it stands in a configuration.
 fn waiting(call: &Value) -> Result<Waiting> {
-    let mut waiting = Waiting { inputs: Vec::new(), arguments: Arguments::default() };
+    let mut waiting = Waiting { inputs: Vec::new(), masks: Vec::new(), arguments: Arguments::default() };
     match call {
         Value::Object(call) => {
             let args = call.get("args").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -257,21 +312,21 @@ fn waiting(call: &Value) -> Result<Waiting> {
                 collect(argument, &mut waiting.inputs);
             }
             let keywords = call.get("kwargs").and_then(Value::as_object).cloned().unwrap_or_default();
+            // What a call was told about training is not read: Keras writes a value there whether or not the user gave
+            // one, and its fit, evaluate and predict go by what they do.
+            let is_mask = |name: &str| name == "mask" || ATTENTION_MASKS.contains(&name);
+            let (masks, keywords): (Config, Config) = keywords.into_iter().partition(|(name, _)| is_mask(name));
             for (name, value) in keywords {
                 let before = waiting.inputs.len();
                 collect(&value, &mut waiting.inputs);
                 if waiting.inputs.len() > before {
-                    ensure!(
-                        name != "mask",
-                        Format,
-                        "a call with a mask given by hand cannot be loaded; masks of Masking and Embedding are"
-                    );
                     waiting.arguments.tensors.push((name, (before..waiting.inputs.len()).collect()));
-                } else if name == "training" {
-                    waiting.arguments.training = value.as_bool();
-                } else if name != "mask" && !value.is_null() {
+                } else if name != "training" && !value.is_null() {
                     waiting.arguments.values.insert(name, value);
                 }
+            }
+            for (name, value) in masks {
+                waiting.mask(&name, &value, args.len())?;
             }
         }
         // Keras 2: a list of [layer, call, output, keywords].
@@ -283,9 +338,7 @@ fn waiting(call: &Value) -> Result<Waiting> {
                     .inputs
                     .push(place.ok_or_else(|| Error::Format(format!("{input} is no [layer, call, output]")))?);
                 for (name, value) in input.get(3).and_then(Value::as_object).into_iter().flatten() {
-                    if name == "training" {
-                        waiting.arguments.training = value.as_bool();
-                    } else if !value.is_null() {
+                    if name != "training" && !value.is_null() {
                         waiting.arguments.values.insert(name.clone(), value.clone());
                     }
                 }

@@ -144,6 +144,16 @@ impl OptimizerState {
     /// When a weight is unknown or a shape has changed: then nothing is moved. When the optimizer or a
     /// constraint cannot serve a weight.
     pub fn apply(&mut self, optimizer: &dyn Optimizer, updates: &mut [Update<'_>]) -> Result<()> {
+        self.step(optimizer, updates, optimizer.options().loss_scale_factor)
+    }
+
+    /// As [`apply`](Self::apply), for gradients of a loss that was multiplied by `loss_scale`.
+    pub(crate) fn step(
+        &mut self,
+        optimizer: &dyn Optimizer,
+        updates: &mut [Update<'_>],
+        loss_scale: Option<f64>,
+    ) -> Result<()> {
         self.build(optimizer, updates.iter().map(|update| (update.path, update.value.shape())));
         let options = optimizer.options();
         let learning_rate = self.learning_rate(optimizer);
@@ -157,6 +167,7 @@ impl OptimizerState {
         let step = SharedStep {
             optimizer,
             options,
+            loss_scale,
             moves,
             done,
             learning_rate,
@@ -421,6 +432,8 @@ fn for_each(pieces: &mut [Piece<'_>], work: impl Fn(&mut Piece<'_>) + Sync) {
 struct SharedStep<'a> {
     optimizer: &'a dyn Optimizer,
     options: &'a Options,
+    /// What the loss was multiplied by.
+    loss_scale: Option<f64>,
     /// Whether weights are updated, not only gradients gathered.
     moves: bool,
     /// The number of updates before this one.
@@ -434,7 +447,7 @@ impl SharedStep<'_> {
     fn gather(&self, piece: &mut Piece<'_>) {
         let gradient = &mut *piece.gradient;
         piece.others.iter().for_each(|other| reduce::add(gradient, other));
-        if let Some(scale) = self.options.loss_scale_factor {
+        if let Some(scale) = self.loss_scale {
             gradient.iter_mut().for_each(|g| *g /= scale as f32);
         }
         let (Some(sum), Some(steps)) = (&mut piece.accumulator, self.options.gradient_accumulation_steps) else {

@@ -3,6 +3,9 @@
 //! What is a piece depends on shapes alone; which thread works on it, and how many threads there
 //! are, changes nothing in the result.
 
+#[cfg(feature = "parallel")]
+mod team;
+
 use crate::error::Result;
 
 /// Runs `work` inside the thread pool, so that the loops below need not wake it each time.
@@ -32,33 +35,12 @@ pub fn with_num_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send
 ///
 /// Loops do not nest: inside one, another runs on its own thread, since all threads have work.
 pub fn for_each<T: Send>(items: &mut [T], work: impl Fn(usize, &mut T) + Sync) {
-    #[cfg(feature = "parallel")]
-    if items.len() > 1 && !INSIDE.get() {
-        use rayon::prelude::*;
-        items.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, item)| {
-            INSIDE.set(true);
-            let _leave = Leave;
-            work(i, item);
-        });
-        return;
-    }
-    items.iter_mut().enumerate().for_each(|(i, item)| work(i, item));
+    share(items.iter_mut().enumerate(), |(i, item)| work(i, item));
 }
 
 /// As [`for_each`], with runs of `chunk` values; the last one may be shorter.
 pub fn for_each_chunk<T: Send>(values: &mut [T], chunk: usize, work: impl Fn(usize, &mut [T]) + Sync) {
-    let chunk = chunk.max(1);
-    #[cfg(feature = "parallel")]
-    if values.len() > chunk && !INSIDE.get() {
-        use rayon::prelude::*;
-        values.par_chunks_mut(chunk).with_max_len(1).enumerate().for_each(|(i, values)| {
-            INSIDE.set(true);
-            let _leave = Leave;
-            work(i, values);
-        });
-        return;
-    }
-    values.chunks_mut(chunk).enumerate().for_each(|(i, values)| work(i, values));
+    share(values.chunks_mut(chunk.max(1)).enumerate(), |(i, values)| work(i, values));
 }
 
 /// As [`for_each_chunk`], with runs of `chunk` values of two slices of the same length.
@@ -68,34 +50,16 @@ pub fn for_each_two_chunks<T: Send>(
     work: impl Fn(usize, &mut [T], &mut [T]) + Sync,
 ) {
     let chunk = chunk.max(1);
+    share(a.chunks_mut(chunk).zip(b.chunks_mut(chunk)).enumerate(), |(i, (a, b))| work(i, a, b));
+}
+
+/// Calls `work` with each item. Whoever is free takes the next one, so a thread that comes late does less.
+fn share<I: ExactSizeIterator<Item: Send> + Send>(items: I, work: impl Fn(I::Item) + Sync) {
     #[cfg(feature = "parallel")]
-    if a.len() > chunk && !INSIDE.get() {
-        use rayon::prelude::*;
-        let pairs = a.par_chunks_mut(chunk).zip(b.par_chunks_mut(chunk));
-        pairs.with_max_len(1).enumerate().for_each(|(i, (a, b))| {
-            INSIDE.set(true);
-            let _leave = Leave;
-            work(i, a, b);
-        });
-        return;
+    if items.len() > 1 && !team::is_inside() {
+        return team::share(items, work);
     }
-    a.chunks_mut(chunk).zip(b.chunks_mut(chunk)).enumerate().for_each(|(i, (a, b))| work(i, a, b));
-}
-
-#[cfg(feature = "parallel")]
-thread_local! {
-    static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Leaves the loop when its item is done, also by a panic.
-#[cfg(feature = "parallel")]
-struct Leave;
-
-#[cfg(feature = "parallel")]
-impl Drop for Leave {
-    fn drop(&mut self) {
-        INSIDE.set(false);
-    }
+    items.for_each(work);
 }
 
 /// Sets the number of threads that this process uses for training and prediction. Results do not

@@ -277,5 +277,6 @@ pub(crate) fn apply(
             ..Update::new(weight.path(), &mut *value, gradient.data_mut())
         })
         .collect();
-    state.apply(optimizer, &mut updates)
+    // Numbers of 32 bits need no loss scale: the loss was not multiplied, so gradients are as they should be.
+    state.step(optimizer, &mut updates, None)
 }

@@ -9,11 +9,12 @@
 use super::hdf5::{Hdf5, strings};
 use crate::error::{Context, Error, Result, ensure};
 use crate::formats::load_weights::{Found, LoadWeights, Skipped};
-use crate::layer::LayerHandle;
+use crate::layer::{LayerHandle, Param};
 use crate::model::{Model, config::parse};
 use crate::tensor::Tensor;
 use hdf5_pure::Group;
 use serde_json::Value;
+use std::collections::HashSet;
 
 /// The group that lists the layers, if the file is of this kind.
 pub(super) fn layers_of(file: &Hdf5) -> Result<Option<Group>> {
@@ -98,7 +99,7 @@ pub(super) fn read_weights(model: &Model, file: &Hdf5, layers: &Group, options: 
         pairs.extend(layers.iter().zip(stored));
     }
     for (layer, (name, values)) in pairs {
-        let weights = layer.weights();
+        let weights = in_legacy_order(layer);
         if weights.len() != values.len() {
             let counts = (weights.len(), values.len());
             let error = format!("it has {} weights, but layer '{name}' of the file has {}", counts.0, counts.1);
@@ -108,6 +109,13 @@ pub(super) fn read_weights(model: &Model, file: &Hdf5, layers: &Group, options: 
         weights.iter().zip(values).try_for_each(|(weight, value)| found.put(weight, value))?;
     }
     found.finish()
+}
+
+/// The weights of a layer, each once: those that a step changes come first, also those of a model inside.
+fn in_legacy_order(layer: &LayerHandle) -> Vec<Param> {
+    let mut seen = HashSet::new();
+    let all = layer.trainable_weights().into_iter().chain(layer.weights());
+    all.filter(|weight| seen.insert(weight.id())).collect()
 }
 
 /// A list of texts, which may be cut into `name0`, `name1`, … where it is long.

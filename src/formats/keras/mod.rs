@@ -20,6 +20,7 @@ use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
 use crate::layer::{LayerHandle, Param};
+use crate::layers::TimeDistributed;
 use crate::model::{Model, config::parse, nested::Nested};
 use hdf5::{Array, Hdf5, Tree};
 use serde_json::{Value, json};
@@ -127,12 +128,31 @@ struct Place {
 /// Where the weights of a model stand, in the model's order.
 fn places(model: &Model) -> Vec<Place> {
     let mut places = Vec::new();
-    places_of(model, "", &mut HashSet::new(), &mut places);
+    places_of(model, &Groups::Numbered(""), &mut HashSet::new(), &mut places);
     places
 }
 
-/// Adds those of a model whose groups stand in `outer`; a weight that several layers share stands at the first.
-fn places_of(model: &Model, outer: &str, seen: &mut HashSet<u64>, places: &mut Vec<Place>) {
+/// Where they stand in this file: a model whose class was written in Python has no list of layers, but keeps each under
+/// the name of an attribute, which a model here has as the layer's name.
+fn places_in(model: &Model, file: &Hdf5) -> Result<Vec<Place>> {
+    if file.group("layers")?.is_some() {
+        return Ok(places(model));
+    }
+    let mut places = Vec::new();
+    places_of(model, &Groups::Named, &mut HashSet::new(), &mut places);
+    Ok(places)
+}
+
+/// How the groups of a model's layers are called.
+enum Groups<'a> {
+    /// `layers/conv2d_1` below this group.
+    Numbered(&'a str),
+    /// By the layers' names.
+    Named,
+}
+
+/// Adds those of a model; a weight that several layers share stands at the first.
+fn places_of(model: &Model, groups: &Groups<'_>, seen: &mut HashSet<u64>, places: &mut Vec<Place>) {
     let mut used: HashMap<String, usize> = HashMap::new();
     for layer in model.layers() {
         let class = layer.class_name();
@@ -142,10 +162,25 @@ fn places_of(model: &Model, outer: &str, seen: &mut HashSet<u64>, places: &mut V
         }
         let class = snake_case(class.rsplit('>').next().unwrap_or_default());
         let count = used.entry(class.clone()).or_default();
-        let base =
-            if *count == 0 { format!("{outer}layers/{class}") } else { format!("{outer}layers/{class}_{count}") };
+        let base = match (groups, *count) {
+            (Groups::Named, _) => layer.name(),
+            (Groups::Numbered(outer), 0) => format!("{outer}layers/{class}"),
+            (Groups::Numbered(outer), count) => format!("{outer}layers/{class}_{count}"),
+        };
         *count += 1;
-        if layer.downcast(|nested: &Nested| places_of(nested.model(), &format!("{base}/"), seen, places)).is_some() {
+        if layer
+            .downcast(|nested: &Nested| places_of(nested.model(), &Groups::Numbered(&format!("{base}/")), seen, places))
+            .is_some()
+        {
+            continue;
+        }
+        // A wrapper around a model.
+        let inside = layer.downcast(|wrapper: &TimeDistributed| wrapper.layer().clone());
+        let inside = inside.filter(|inside| inside.downcast(|_: &Nested| ()).is_some());
+        if let Some(inside) = inside {
+            inside.downcast(|nested: &Nested| {
+                places_of(nested.model(), &Groups::Numbered(&format!("{base}/layer/")), seen, places)
+            });
             continue;
         }
         let above = layer.path();
@@ -177,7 +212,7 @@ fn read_weights(model: &Model, file: &Hdf5, options: &LoadWeights) -> Result<Vec
     let mut found = Found::new(options);
     // First whether the file is of such a model at all, then its values.
     let mut pairs = Vec::new();
-    for Place { layer, group, weights } in places(model) {
+    for Place { layer, group, weights } in places_in(model, file)? {
         let arrays = file.arrays(&group)?;
         if arrays.len() != weights.len() {
             let count =

@@ -305,7 +305,9 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
                 false => shapes.iter().map(|shape| zeros(&dims(shape, batch), &workspace)).collect(),
             };
         }
-        let mask = cx.mask(0).cloned();
+        let passed = cx.mask(0).cloned();
+        // As in Keras, a call with initial states sees no mask, unless it is given by hand.
+        let mask = passed.clone().filter(|_| count == 1 || cx.arguments().masked);
         if let Some(mask) = &mask {
             ensure!(
                 mask.shape() == [batch, steps],
@@ -315,7 +317,7 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
                 mask.shape()
             );
         }
-        let timed = mask.clone().map(|mask| turn(mask, self.options.go_backwards, false, &workspace));
+        let timed = mask.map(|mask| turn(mask, self.options.go_backwards, false, &workspace));
         let x = turn(x, self.options.go_backwards, false, &workspace);
         let mut sequence = Sequence::new(x.shape(), &initial, timed, &workspace);
         self.cell.run(x, &mut sequence, cx)?;
@@ -332,7 +334,7 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         if self.options.return_state {
             outputs.extend((0..shapes.len()).map(|i| sequence.last(i, &workspace)));
         }
-        let output_mask = mask.filter(|_| self.options.return_sequences);
+        let output_mask = passed.filter(|_| self.options.return_sequences);
         cx.set_masks(std::iter::once(output_mask).chain(outputs.iter().skip(1).map(|_| None)).collect::<Vec<_>>());
         cx.save_shape(sequence.inputs());
         sequence.states.iter().for_each(|state| cx.save(state.clone()));
