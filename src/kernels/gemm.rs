@@ -163,7 +163,7 @@ pub fn gemm_bias(a: Mat, b: Mat, bias: Option<&[f32]>, c: &mut [f32]) {
 }
 
 /// A product of fewer multiplications and additions runs on one thread: waking another one takes as long.
-const PARALLEL_FLOPS: usize = 10 << 20;
+const PARALLEL_FLOPS: usize = 5 << 19;
 /// Else it is cut into tasks of about this many, ...
 const TASK_FLOPS: usize = 16 << 20;
 /// ... but no more than this; always a power of two, so that all threads have the same to do.
@@ -264,7 +264,7 @@ fn tasks(m: usize, k: usize, n: usize) -> usize {
         return 1;
     }
     // Lower or narrower, and what they share is read too often.
-    let most = if m > SHARED_ROWS { m / 128 } else { n / 64 };
+    let most = if m > SHARED_ROWS { m / 256 } else { n.div_ceil(64) };
     1 << (flops / TASK_FLOPS).clamp(2, MOST_TASKS).min(most.max(1)).ilog2()
 }
 
