@@ -113,7 +113,7 @@ impl<'a> Strips<'a> {
     /// The offset in its row of what the first tap sees at a column of the output.
     fn offset(&self, col: usize) -> Option<usize> {
         let col = col.wrapping_sub(self.g.pad_left);
-        (col < self.g.in_w).then_some(col * self.g.in_c)
+        (col < self.g.in_w).then(|| col * self.g.in_c)
     }
 }
 
