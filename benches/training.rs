@@ -13,12 +13,13 @@ use ndarray::{Array1, Array4, s};
 mod serve;
 use serve::{Data, Failure, SAMPLES, WARM, numbers, often, once};
 
-const WORKLOADS: [&str; 9] = [
+const WORKLOADS: [&str; 10] = [
     "train mlp 32",
     "train mlp 128",
     "train lenet5 32",
     "train lenet5 128",
     "train convnet 128",
+    "train lstm 128",
     "predict lenet5 1",
     "predict lenet5 256",
     "predict convnet 1",
@@ -46,6 +47,7 @@ fn model(kind: &str) -> cornu::Result<Option<Sequential>> {
             .add(MaxPooling2D::new(2))
             .add(Flatten::new())
             .add(Dropout::new(0.5)),
+        "lstm" => model.add(Reshape::new([28, 28])).add(LSTM::new(128)),
         _ => return Ok(None),
     };
     model.add(Dense::new(10).activation("softmax"));
