@@ -256,13 +256,15 @@ impl Forward<'_> {
         inputs: Values,
         masks: impl IntoIterator<Item = Option<Tensor>>,
     ) -> Result<(Values, Masks)> {
+        // A wrapper hands masks on by hand.
+        static BY_HAND: LazyLock<Arguments> = LazyLock::new(|| Arguments { masked: true, ..Arguments::default() });
         let call = Call {
             stream: child_stream(self.stream, index),
             masks: masks.into_iter().collect(),
             trainable: self.trainable && layer.trainable(),
             recording: self.recording,
             inputs_need_gradient: true,
-            arguments: None,
+            arguments: Some(&BY_HAND),
         };
         self.nested(call, layer.layer().supports_masking(), |cx| layer.forward(inputs, cx))
     }

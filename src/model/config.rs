@@ -253,8 +253,8 @@ impl LayerHandle {
             let regularizer = regularizer.map_err(|e| Error::NotSerializable(e.to_string())).at(|| self.place())?;
             config.insert("activity_regularizer".to_owned(), regularizer);
         }
-        if layer.class_name().starts_with("SpatialDropout") {
-            // The one layer of Keras that does not take it.
+        if layer.class_name().starts_with("SpatialDropout") || layer.class_name() == "Discretization" {
+            // The layers of Keras that do not take it.
             config.remove("trainable");
         }
         let mut value = config::to_value::<Box<dyn Layer>>(layer.class_name(), config);
