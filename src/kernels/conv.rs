@@ -8,9 +8,11 @@
 mod depthwise;
 mod direct;
 mod lines;
+mod pair;
 mod patches;
 mod phases;
 mod plan;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -297,16 +299,7 @@ impl Conv2d {
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Workspace) {
-        self.check(x.len(), dkernel.len(), dy.len());
-        if dy.is_empty() {
-            return;
-        }
-        let isa = Isa::get();
-        match plan::weights(self, isa) {
-            plan::Weights::Depthwise => self.depthwise_weights(isa, x, dy, dkernel, workspace),
-            plan::Weights::Wide(wide) => wide.backward_weights(isa, x, dy, dkernel, workspace),
-            plan::Weights::Product => self.sum_weights(isa, x, dy, dkernel, &mut [], workspace),
-        }
+        self.weights_and_bias(x, dy, dkernel, &mut [], workspace);
     }
 
     /// [`backward_weights`](Self::backward_weights) and [`backward_bias`](Self::backward_bias), which reads `dy` once
@@ -322,17 +315,36 @@ impl Conv2d {
         dbias: &mut [f32],
         workspace: &Workspace,
     ) {
-        let isa = Isa::get();
-        if matches!((plan::weights(self, isa), self.shares()), (plan::Weights::Product, Shares::Lines(_))) {
-            self.check(x.len(), dkernel.len(), dy.len());
-            assert_eq!(dbias.len(), self.out_c, "length of the bias");
-            if !dy.is_empty() {
-                self.sum_weights(isa, x, dy, dkernel, dbias, workspace);
-            }
+        assert_eq!(dbias.len(), self.out_c, "length of the bias");
+        self.weights_and_bias(x, dy, dkernel, dbias, workspace);
+    }
+
+    /// The same; the bias is left out where its place is empty.
+    fn weights_and_bias(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], dbias: &mut [f32], workspace: &Workspace) {
+        self.check(x.len(), dkernel.len(), dy.len());
+        if dy.is_empty() {
             return;
         }
-        self.backward_weights(x, dy, dkernel, workspace);
-        self.backward_bias(dy, dbias);
+        let isa = Isa::get();
+        match (plan::weights(self, isa), self.shares()) {
+            (plan::Weights::Depthwise, _) => self.depthwise_weights(isa, x, dy, dkernel, dbias, workspace),
+            (plan::Weights::Product, Shares::Lines(_)) => self.sum_weights(isa, x, dy, dkernel, dbias, workspace),
+            (plan::Weights::Product, Shares::Rows(_)) => {
+                self.sum_weights(isa, x, dy, dkernel, &mut [], workspace);
+                self.bias_alone(dy, dbias);
+            }
+            (plan::Weights::Wide(wide), _) => {
+                wide.backward_weights(isa, x, dy, dkernel, workspace);
+                self.bias_alone(dy, dbias);
+            }
+        }
+    }
+
+    /// [`backward_bias`](Self::backward_bias), if it has a place.
+    fn bias_alone(&self, dy: &[f32], dbias: &mut [f32]) {
+        if !dbias.is_empty() {
+            self.backward_bias(dy, dbias);
+        }
     }
 
     /// How the weights' gradient is cut: partial sums over lines, or, where those would be larger than what they
@@ -344,32 +356,6 @@ impl Conv2d {
             return Shares::Lines(lines.div_ceil(count.min(MAX_PARTIAL)).max(1));
         }
         Shares::Rows(self.patch().div_ceil(count).next_multiple_of(14))
-    }
-
-    /// Adds the gradients by the kernel and, where its place is not empty, by the bias: that only in shares of lines.
-    fn sum_weights(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        dy: &[f32],
-        dkernel: &mut [f32],
-        dbias: &mut [f32],
-        workspace: &Workspace,
-    ) {
-        let (lines, patch) = (self.batch * self.out_h, self.patch());
-        match self.shares() {
-            Shares::Lines(piece) => {
-                sum_of_parts([dkernel, dbias], lines, piece, workspace, |lines, [dkernel, dbias]| {
-                    self.add_weights(isa, x, dy, lines, 0..patch, dkernel, dbias);
-                });
-            }
-            Shares::Rows(piece) => {
-                let mut parts: Vec<_> = dkernel.chunks_mut(piece * self.out_c).collect();
-                threads::for_each(&mut parts, |i, sums| {
-                    self.add_weights(isa, x, dy, 0..lines, i * piece..((i + 1) * piece).min(patch), sums, &mut []);
-                });
-            }
-        }
     }
 
     /// Adds the gradient by the bias to `dbias`.

@@ -3,7 +3,10 @@
 //! One loop serves the forward pass and the gradient by the input: each value of the target is a sum over taps,
 //! and tables say which row and column of the source each tap reads. With `m` outputs for each channel (a depth
 //! multiplier) the input is first repeated, or the gradient summed up afterwards, `m` at a time. All passes
-//! are bound by memory: about 1 multiplication for each byte.
+//! are bound by memory: about 1 multiplication for each byte. Kernels of 3 x 3 with stride 1 have loops of their own
+//! (`three`).
+
+mod three;
 
 use super::{Conv2d, Epilogue, pieces, sum_of_parts};
 use crate::kernels::simd::{Isa, Lanes, Work};
@@ -79,12 +82,21 @@ impl Conv2d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
+        if self.is_three() {
+            return self.three(isa, x, kernel, epilogue, y, self.depthwise_piece(self.batch * self.out_h));
+        }
         let [rows, cols] = self.terms();
         let sum = Sum { rows, cols, source_h: self.in_h, source_w: self.in_w, g: self, kernel, epilogue };
         self.with_repeated(x, workspace, |x| sum.compute(isa, x, y));
     }
 
     pub(super) fn depthwise_data(&self, isa: Isa, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
+        if dx.is_empty() || dy.is_empty() {
+            return dx.fill(0.0);
+        }
+        if self.is_three() {
+            return self.three_data(isa, dy, kernel, dx, self.depthwise_piece(self.batch * self.in_h));
+        }
         let [rows, cols] = self.terms();
         let (rows, cols) = (terms_of_inputs(&rows, self.in_h), terms_of_inputs(&cols, self.in_w));
         let epilogue = Epilogue::default();
@@ -101,17 +113,25 @@ impl Conv2d {
         workspace.give(repeated);
     }
 
+    /// Adds the gradient by the kernel and, where its place is not empty, by the bias.
     pub(super) fn depthwise_weights(
         &self,
         isa: Isa,
         x: &[f32],
         dy: &[f32],
         dkernel: &mut [f32],
+        dbias: &mut [f32],
         workspace: &Workspace,
     ) {
         let lines = self.batch * self.out_h;
+        let piece = self.depthwise_piece(lines);
+        if self.is_three() {
+            return sum_of_parts([dkernel, dbias], lines, piece, workspace, |lines, [dkernel, dbias]| {
+                self.three_weights(isa, x, dy, lines, dkernel, dbias);
+            });
+        }
+        self.bias_alone(dy, dbias);
         self.with_repeated(x, workspace, |x| {
-            let piece = self.depthwise_piece(lines);
             sum_of_parts([dkernel, &mut []], lines, piece, workspace, |lines, [sums, _]| {
                 isa.run(Weights { g: self, x, dy, lines, sums });
             });

@@ -6,23 +6,17 @@
 //! read once; the image is then padded once for all of them.
 
 use super::lines::Lines;
-use super::{Conv2d, Epilogue, MAX_PIECES, pieces};
+use super::{Conv2d, Epilogue, MAX_PIECES, pair, pieces};
 use crate::kernels::product::{Panels, Source};
-use crate::kernels::reduce;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile};
+use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile_at};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
 
-/// Output positions that a tile of the weights' gradient sums up, about: more, and they leave the first-level
-/// cache, fewer, and reading and storing the sums costs too much.
-const POSITIONS: usize = 256;
 /// Output positions whose columns are all computed before the next ones: few enough that what is stored stays in the
 /// first-level cache until its lines are complete.
 const ROWS: usize = 56;
-/// From so many rows of the weights' gradient on, it is worth copying the right operand.
-const COPY_ROWS: usize = 128;
 /// A kernel of more values than this is cut into panels.
 const KERNEL_LEN: usize = 1 << 18;
 
@@ -81,6 +75,12 @@ pub(super) fn turned_panels(
     panels
 }
 
+/// A pointer that pieces share, and the number of values from there on.
+struct Out(*mut f32, usize);
+
+// SAFETY: whoever uses the pointer says why no two threads use the same values.
+unsafe impl Sync for Out {}
+
 impl Windows<'_> {
     fn compute(&self, isa: Isa, panels: &[Panel], relu: bool, y: &mut [f32], y_step: usize) {
         self.compute_apart(isa, panels, relu, y, y_step, self.len * y_step);
@@ -96,16 +96,56 @@ impl Windows<'_> {
         y_step: usize,
         y_line: usize,
     ) {
+        // SAFETY: the slice is borrowed alone.
+        unsafe { self.compute_at(isa, panels, relu, (y.as_mut_ptr(), y.len()), y_step, y_line) }
+    }
+
+    /// The same where others work on other columns of the same results.
+    ///
+    /// # Safety
+    /// `y` is a pointer and the number of values from there on that are valid. Nobody else uses the columns of these
+    /// panels.
+    unsafe fn compute_at(
+        &self,
+        isa: Isa,
+        panels: &[Panel],
+        relu: bool,
+        (y, y_len): (*mut f32, usize),
+        y_step: usize,
+        y_line: usize,
+    ) {
         let Windows { data: a, starts, len, step, segments, run } = *self;
         let left = Left { a, reading: Reading::Rows(step), segments, run };
-        for (i, line) in starts.iter().enumerate() {
-            for block in split(len, ROWS) {
+        let place = |at: usize| {
+            assert!(at < y_len, "a tile begins outside of y");
+            // SAFETY: it is inside.
+            (unsafe { y.add(at) }, y_len - at)
+        };
+        for (i, pair) in starts.chunks(2).enumerate() {
+            if let &[first, second] = pair
+                && panels.iter().all(|panel| pair::fits(isa, len, panel.right.cols))
+            {
                 for panel in panels {
-                    for at in split(block.len(), Sizes::of(isa).rows(panel.right.cols)) {
-                        let first = block.start + at.start;
-                        let y = &mut y[i * y_line + first * y_step + panel.to..];
-                        let a_start = line + first * step + panel.from;
-                        tile(isa, at.len(), &left, a_start, &panel.right, panel.start, relu, y, y_step);
+                    let starts = [first, second].map(|start| start + panel.from);
+                    let lines = pair::Lines { data: a, starts, step, segments, run };
+                    let y = place(2 * i * y_line + panel.to);
+                    // SAFETY: these are columns of the panel.
+                    unsafe { pair::pair_at(isa, len, &lines, &panel.right, panel.start, relu, y, y_step, y_line) };
+                }
+                continue;
+            }
+            for (line, i) in pair.iter().zip(2 * i..) {
+                for block in split(len, ROWS) {
+                    for panel in panels {
+                        for at in split(block.len(), Sizes::of(isa).rows(panel.right.cols)) {
+                            let first = block.start + at.start;
+                            let y = place(i * y_line + first * y_step + panel.to);
+                            let a_start = line + first * step + panel.from;
+                            // SAFETY: these are columns of the panel.
+                            unsafe {
+                                tile_at(isa, at.len(), &left, a_start, &panel.right, panel.start, relu, y, y_step);
+                            }
+                        }
                     }
                 }
             }
@@ -163,17 +203,31 @@ impl Conv2d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
-        if y.is_empty() {
-            return;
+        if !y.is_empty() {
+            self.convolve_in(self.cut(isa), isa, x, kernel, epilogue, y, workspace);
         }
-        match self.cut(isa) {
+    }
+
+    /// The same in these pieces; there is at least one result.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn convolve_in(
+        &self,
+        pieces: Pieces,
+        isa: Isa,
+        x: &[f32],
+        kernel: Kernel,
+        epilogue: Epilogue,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        match pieces {
             Pieces::Lines(piece) => self.convolve_lines(isa, x, kernel, epilogue, y, piece),
             Pieces::Panels(images) => match self.padded(isa, x, workspace) {
                 Some((padded, x)) => {
-                    padded.convolve_panels(isa, &x, kernel, epilogue, y, images, workspace);
+                    padded.convolve_panels(isa, &x, kernel, epilogue, y, images);
                     workspace.give(x);
                 }
-                None => self.convolve_panels(isa, x, kernel, epilogue, y, images, workspace),
+                None => self.convolve_panels(isa, x, kernel, epilogue, y, images),
             },
         }
     }
@@ -216,47 +270,31 @@ impl Conv2d {
 
     /// Nothing is padded here.
     #[allow(clippy::too_many_arguments)]
-    fn convolve_panels(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        kernel: Kernel,
-        epilogue: Epilogue,
-        y: &mut [f32],
-        images: usize,
-        workspace: &Workspace,
-    ) {
+    fn convolve_panels(&self, isa: Isa, x: &[f32], kernel: Kernel, epilogue: Epilogue, y: &mut [f32], images: usize) {
         let (depth, width, cols) = (self.in_c / self.groups, self.out_c / self.groups, Sizes::of(isa).cols());
         let (segments, run) = self.segments(self.in_w * self.in_c);
         let image = self.out_h * self.out_w;
-        let columns: Vec<(usize, Range<usize>)> = (0..self.groups)
-            .flat_map(|g| (0..width).step_by(cols).map(move |at| (g, at..(at + cols).min(width))))
-            .collect();
-        // Pieces write columns of the output, which no two slices can share: so each has a place of its own.
-        let mut results = workspace.take(y.len());
-        let mut rest = results.as_mut_slice();
         let mut parts = Vec::new();
         for first in (0..self.batch).step_by(images) {
-            let batch = first..(first + images).min(self.batch);
-            for (group, cols) in &columns {
-                let (part, after) = std::mem::take(&mut rest).split_at_mut(batch.len() * image * cols.len());
-                parts.push((batch.clone(), *group, cols.clone(), part));
-                rest = after;
+            for group in 0..self.groups {
+                let columns = (0..width).step_by(cols).map(|at| at..(at + cols).min(width));
+                parts.extend(columns.map(|cols| (first..(first + images).min(self.batch), group, cols)));
             }
         }
-        threads::for_each(&mut parts, |_, (batch, group, cols, part)| {
+        let out = &Out(y.as_mut_ptr(), y.len());
+        threads::for_each(&mut parts, |_, (batch, group, cols)| {
             let copy = self.panels(isa, kernel, *group, cols.clone());
             let panels: SmallVec<[Panel; 1]> = copy
                 .of(0..self.patch())
                 .map(|(_, right)| Panel {
                     from: *group * depth,
-                    to: 0,
+                    to: *group * width + cols.start,
                     right,
                     start: epilogue.start(*group * width + cols.start),
                 })
                 .collect();
             let starts: Vec<usize> = match self.direct() {
-                Some(step) => (batch.clone()).map(|b| b * image * step).collect(),
+                Some(step) => vec![batch.start * image * step],
                 None => (batch.clone())
                     .flat_map(|b| {
                         (0..self.out_h).map(move |oy| (b * self.in_h + oy * self.stride_h) * self.in_w * self.in_c)
@@ -264,34 +302,28 @@ impl Conv2d {
                     .collect(),
             };
             let windows = match self.direct() {
-                Some(step) => Windows { data: x, starts: &starts, len: image, step, segments: &[0], run: self.patch() },
+                Some(step) => {
+                    let len = batch.len() * image;
+                    Windows { data: x, starts: &starts, len, step, segments: &[0], run: self.patch() }
+                }
                 None => {
                     let step = self.stride_w * self.in_c;
                     Windows { data: x, starts: &starts, len: self.out_w, step, segments: &segments, run }
                 }
             };
-            windows.compute(isa, &panels, epilogue.relu, part, cols.len());
-        });
-        // The columns side by side again.
-        let piece = self.piece_lines(MAX_PIECES) * self.out_w;
-        let mut places: Vec<_> = y.chunks_mut(piece * self.out_c).collect();
-        threads::for_each(&mut places, |i, y| {
-            let rows = i * piece..i * piece + y.len() / self.out_c;
-            for (batch, group, cols, part) in &parts {
-                let (first, to) = (batch.start * image, *group * width + cols.start);
-                let from = rows.start.max(first)..rows.end.min(batch.end * image);
-                for row in from {
-                    y[(row - rows.start) * self.out_c + to..][..cols.len()]
-                        .copy_from_slice(&part[(row - first) * cols.len()..][..cols.len()]);
-                }
+            let &Out(y, len) = out;
+            let first = batch.start * image * self.out_c;
+            assert!(first < len, "a piece begins outside of y");
+            // SAFETY: `y` is borrowed for as long as this runs, and no two pieces have images and columns in common.
+            unsafe {
+                let y = (y.add(first), len - first);
+                windows.compute_at(isa, &panels, epilogue.relu, y, self.out_c, windows.len * self.out_c);
             }
         });
-        drop(parts);
-        workspace.give(results);
     }
 
     /// This convolution with the padding in its input, and that input; none if there is no padding.
-    fn padded(&self, isa: Isa, x: &[f32], workspace: &Workspace) -> Option<(Conv2d, Vec<f32>)> {
+    pub(super) fn padded(&self, isa: Isa, x: &[f32], workspace: &Workspace) -> Option<(Conv2d, Vec<f32>)> {
         let (in_h, in_w) = Lines::size(self);
         let padded = Conv2d { in_h, in_w, pad_top: 0, pad_left: 0, ..*self };
         if self.direct().is_some() || self.pad_top == 0 && self.pad_left == 0 && in_h <= self.in_h && in_w <= self.in_w
@@ -302,77 +334,6 @@ impl Conv2d {
         let mut images: Vec<_> = copy.chunks_exact_mut(in_h * in_w * self.in_c).collect();
         threads::for_each(&mut images, |i, to| Lines::pad(self, isa, x, i, to));
         Some((padded, copy))
-    }
-
-    /// Adds the gradient by the kernel that some lines give, or some rows of it: those `of` the patch. And, where
-    /// `dbias` is not empty, the gradient by the bias.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn add_weights(
-        &self,
-        isa: Isa,
-        x: &[f32],
-        dy: &[f32],
-        all: Range<usize>,
-        of: Range<usize>,
-        dkernel: &mut [f32],
-        dbias: &mut [f32],
-    ) {
-        let (width, depth) = (self.out_c / self.groups, self.in_c / self.groups);
-        let cols = Sizes::of(isa).cols();
-        let mut copy = Panels::new(isa, 0, 0);
-        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w));
-        let (segments, run) = match self.direct() {
-            Some(_) => (SmallVec::from_slice(&[0]), self.patch()),
-            None => self.segments(lines.row_len()),
-        };
-        let mut add = |data: &[f32], starts: &[usize], len: usize, step: usize, dy: &[f32]| {
-            let left = Left { a: data, reading: Reading::Columns(step), segments: starts, run: len };
-            let positions = starts.len() * len;
-            if !dbias.is_empty() {
-                // It was read, or is about to be.
-                reduce::add_column_sums(dy, dbias);
-            }
-            for group in 0..self.groups {
-                let dy = &dy[group * width..];
-                // Rows far apart fall on few lines of the cache: a copy, if it is read often enough.
-                let in_place = width <= cols || of.len() < COPY_ROWS;
-                if !in_place {
-                    let source = Source { data: dy, row_stride: self.out_c, col_stride: 1 };
-                    copy = Panels::copy(isa, source, positions, width, 1.0);
-                }
-                let place = Panels::in_place(isa, dy, positions, width, self.out_c);
-                let right = if in_place { &place } else { &copy };
-                for (i, segment) in segments.iter().enumerate() {
-                    let rows = of.start.max(i * run)..of.end.min((i + 1) * run);
-                    if rows.is_empty() {
-                        continue;
-                    }
-                    let most = Sizes::of(isa).rows(width);
-                    for at in split(rows.len(), most) {
-                        let row = rows.start + at.start;
-                        for (col, right) in right.of(0..positions) {
-                            let a_start = segment + row - i * run + group * depth;
-                            let sums = &mut dkernel[(row - of.start) * self.out_c + group * width + col..];
-                            tile(isa, at.len(), &left, a_start, &right, Start::Sum, false, sums, self.out_c);
-                        }
-                    }
-                }
-            }
-        };
-        if let Some(step) = self.direct() {
-            let all = all.start * self.out_w..all.end * self.out_w;
-            for at in split(all.len(), POSITIONS) {
-                let first = all.start + at.start;
-                add(&x[first * step..], &[0], at.len(), step, &dy[first * self.out_c..][..at.len() * self.out_c]);
-            }
-            return;
-        }
-        for at in lines.blocks(all) {
-            let block = lines.load(isa, at.clone());
-            let line = self.out_w * self.out_c;
-            let dy = &dy[at.start * line..at.end * line];
-            add(block.data, &block.starts, self.out_w, self.stride_w * self.in_c, dy);
-        }
     }
 
     /// Values of a patch that come from one row of the input.

@@ -1,0 +1,140 @@
+//! A tile of two lines at once, for lines so short that one alone fills half of the registers.
+
+use crate::kernels::simd::{Isa, Lanes, Work};
+use crate::kernels::tile::{Right, Sizes, Start};
+
+/// The most rows of a line.
+const MOST: usize = 7;
+
+/// Whether a pair of lines of so many windows is one tile of a panel of so many columns.
+pub(super) fn fits(isa: Isa, rows: usize, cols: usize) -> bool {
+    let sizes = Sizes::of(isa);
+    (1..=MOST).contains(&rows) && 2 * rows <= sizes.wide && cols > sizes.lanes
+}
+
+/// Two lines of windows in the data, each `step` apart, and what their sums are made of: as
+/// [`Left`](crate::kernels::tile::Left), read by rows.
+pub(super) struct Lines<'a> {
+    pub data: &'a [f32],
+    pub starts: [usize; 2],
+    pub step: usize,
+    pub segments: &'a [usize],
+    pub run: usize,
+}
+
+/// Computes two lines of `rows` rows: the second one's results begin `y_line` values after the first one's.
+///
+/// # Safety
+/// `y` is a pointer and the number of values from there on that are valid. Nobody else uses those of these tiles.
+///
+/// # Panics
+/// When it does not [`fit`](fits), or something reaches out of a slice.
+#[allow(clippy::too_many_arguments, reason = "as a tile")]
+pub(super) unsafe fn pair_at(
+    isa: Isa,
+    rows: usize,
+    lines: &Lines,
+    right: &Right,
+    start: Start,
+    relu: bool,
+    (y, y_len): (*mut f32, usize),
+    y_step: usize,
+    y_line: usize,
+) {
+    assert!(fits(isa, rows, right.cols), "a pair of {rows} rows");
+    let (depth, cols) = (lines.segments.len() * lines.run, right.cols);
+    let most = lines.starts[0].max(lines.starts[1]) + lines.segments.iter().fold(0, |most, &at| most.max(at));
+    assert!(depth > 0 && most + (rows - 1) * lines.step + lines.run <= lines.data.len(), "a pair reads outside");
+    assert!((depth - 1) * right.step + cols <= right.b.len(), "a pair reads outside of its panel");
+    assert!(y_line + (rows - 1) * y_step + cols <= y_len, "a pair writes outside of y");
+    let bias = match start {
+        Start::Bias(bias) => Some(&bias[..cols]),
+        Start::Zero => None,
+        Start::Sum => unreachable!("a convolution has whole sums"),
+    };
+    macro_rules! run {
+        ($($rows:literal)*) => {
+            match rows {
+                // The assertions above are what a tile needs.
+                $($rows => isa.run(Pair::<$rows> { lines, right, bias, relu, y, y_step, y_line }),)*
+                _ => unreachable!("asserted"),
+            }
+        };
+    }
+    run!(1 2 3 4 5 6 7)
+}
+
+/// Everything is checked: only [`pair_at`] makes it.
+struct Pair<'a, const ROWS: usize> {
+    lines: &'a Lines<'a>,
+    right: &'a Right<'a>,
+    bias: Option<&'a [f32]>,
+    relu: bool,
+    y: *mut f32,
+    y_step: usize,
+    y_line: usize,
+}
+
+/// Pointers to rows of a line: every third one, since the two after it are one and two steps away.
+const THIRDS: usize = MOST.div_ceil(3);
+
+impl<const ROWS: usize> Work for Pair<'_, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, y, y_step, y_line } = self;
+        // SAFETY: all indices were checked when this was made; the columns of a panel are more than one vector and at
+        // most two, the second one masked.
+        unsafe {
+            let mask = L::first(right.cols - L::LEN);
+            let mut sums = [[[L::splat(0.0); 2]; ROWS]; 2];
+            if let Some(bias) = bias {
+                let bias = [L::load(bias.as_ptr()), L::load_part(bias.as_ptr().add(L::LEN), mask)];
+                sums = [[bias; ROWS]; 2];
+            }
+            for line in 0..2 {
+                for row in 0..ROWS {
+                    let to = y.wrapping_add(line * y_line + row * y_step);
+                    L::prefetch(to);
+                    L::prefetch(to.wrapping_add(L::LEN));
+                }
+            }
+            let mut b = right.b.as_ptr();
+            for segment in segments {
+                let mut a = [[data.as_ptr(); THIRDS]; 2];
+                for (a, start) in a.iter_mut().zip(starts) {
+                    for (third, a) in a.iter_mut().enumerate() {
+                        *a = a.wrapping_add(start + segment + 3 * third * step);
+                    }
+                }
+                for _ in 0..run {
+                    let right_values = [L::load(b), L::load_part(b.add(L::LEN), mask)];
+                    for (sums, a) in sums.iter_mut().zip(&a) {
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let left = L::splat(*a[row / 3].add(row % 3 * step));
+                            for (sum, right) in sums.iter_mut().zip(right_values) {
+                                *sum = left.mul_add(right, *sum);
+                            }
+                        }
+                    }
+                    for a in &mut a {
+                        for a in &mut a[..ROWS.div_ceil(3)] {
+                            *a = L::opaque(a.wrapping_add(1));
+                        }
+                    }
+                    b = b.wrapping_add(right.step);
+                }
+            }
+            for (line, sums) in sums.iter().enumerate() {
+                for (row, [first, second]) in sums.iter().enumerate() {
+                    let to = y.add(line * y_line + row * y_step);
+                    let zero = L::splat(0.0);
+                    let (first, second) = if relu { (zero.max(*first), zero.max(*second)) } else { (*first, *second) };
+                    first.store(to);
+                    second.store_part(to.add(L::LEN), mask);
+                }
+            }
+        }
+    }
+}
