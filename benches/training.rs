@@ -107,8 +107,7 @@ fn convolution(sizes: &[usize], backward: bool) -> Result<Option<f64>, Failure> 
         conv.forward(&x, &kernel, Some(bias.as_slice()), &mut y, &workspace);
         if backward {
             conv.backward_data(&dy, &kernel, &mut dx, &workspace);
-            conv.backward_weights(&x, &dy, &mut dkernel, &workspace);
-            conv.backward_bias(&dy, &mut dbias);
+            conv.backward_weights_and_bias(&x, &dy, &mut dkernel, &mut dbias, &workspace);
         }
         Ok(())
     };
