@@ -156,7 +156,7 @@ impl Work for Sum<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<L: Lanes>(mut self) {
+    unsafe fn run<L: Lanes>(self) {
         let g = self.strips.g;
         let (channels, line) = (g.out_c, g.out_w * g.out_c);
         assert!(self.kernel.len() == 9 * channels && self.epilogue.bias.is_none_or(|bias| bias.len() == channels));
