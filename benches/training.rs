@@ -13,12 +13,13 @@ use ndarray::{Array1, Array4, s};
 mod serve;
 use serve::{Data, Failure, SAMPLES, WARM, numbers, often, once};
 
-const WORKLOADS: [&str; 9] = [
+const WORKLOADS: [&str; 10] = [
     "train mlp 32",
     "train mlp 128",
     "train lenet5 32",
     "train lenet5 128",
     "train convnet 128",
+    "train lstm 128",
     "predict lenet5 1",
     "predict lenet5 256",
     "predict convnet 1",
@@ -46,6 +47,7 @@ fn model(kind: &str) -> cornu::Result<Option<Sequential>> {
             .add(MaxPooling2D::new(2))
             .add(Flatten::new())
             .add(Dropout::new(0.5)),
+        "lstm" => model.add(Reshape::new([28, 28])).add(LSTM::new(128)),
         _ => return Ok(None),
     };
     model.add(Dense::new(10).activation("softmax"));
@@ -105,8 +107,7 @@ fn convolution(sizes: &[usize], backward: bool) -> Result<Option<f64>, Failure> 
         conv.forward(&x, &kernel, Some(bias.as_slice()), &mut y, &workspace);
         if backward {
             conv.backward_data(&dy, &kernel, &mut dx, &workspace);
-            conv.backward_weights(&x, &dy, &mut dkernel, &workspace);
-            conv.backward_bias(&dy, &mut dbias);
+            conv.backward_weights_and_bias(&x, &dy, &mut dkernel, &mut dbias, &workspace);
         }
         Ok(())
     };

@@ -724,6 +724,7 @@ impl Function<'_> {
                 share: 1.0,
                 trainable: self.trainable,
                 wanted: inputs.iter().map(|_| wanted).collect(),
+                gates: Default::default(),
             },
         )?;
         ensure!(

@@ -575,3 +575,29 @@ mod keras {
         assert!(load(&[("metadata.json", &vec![0; 60 << 20])]).contains("unpacks to more"));
     }
 }
+
+#[cfg(feature = "keras")]
+#[test]
+fn what_python_must_know_of_a_model_is_written() {
+    // A stateful layer needs the batch size, in its own build configuration too.
+    let mut model = Sequential::new();
+    model.add(Input::new([4, 2]).batch_size(3)).add(LSTM::new(3).stateful(true));
+    model.build().unwrap();
+    let config: serde_json::Value = serde_json::from_str(&model.to_json().unwrap()).unwrap();
+    let layers = &config["config"]["layers"];
+    assert_eq!(layers[0]["config"]["batch_shape"], serde_json::json!([3, 4, 2]));
+    assert_eq!(layers[1]["build_config"]["input_shape"], serde_json::json!([3, 4, 2]));
+    assert_eq!(config["config"]["build_input_shape"], serde_json::json!([3, 4, 2]));
+    // A convolution with memory has no units, dropout of channels is not trainable, and a model inside is Keras' own.
+    let mut inner = Sequential::new().with_name("inner");
+    inner.add(Input::new([2, 4, 4, 1])).add(ConvLSTM2D::new(1, 2));
+    inner.build().unwrap();
+    let mut model = Sequential::new();
+    model.add(Input::new([2, 4, 4, 1])).add(inner.as_layer()).add(SpatialDropout2D::new(0.5));
+    model.build().unwrap();
+    let config: serde_json::Value = serde_json::from_str(&model.to_json().unwrap()).unwrap();
+    let layers = &config["config"]["layers"];
+    assert_eq!((&layers[1]["module"], &layers[1]["registered_name"]), (&"keras".into(), &serde_json::Value::Null));
+    assert!(layers[1]["config"]["layers"][1]["config"].get("units").is_none());
+    assert!(layers[2]["config"].get("trainable").is_none());
+}

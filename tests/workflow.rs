@@ -68,6 +68,30 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     assert_eq!(one, run(5));
 }
 
+/// A pooling takes over the gradient of the ReLU before it, but not from behind another layer.
+#[test]
+fn a_relu_before_a_pooling_learns_as_elsewhere() {
+    let run = |apart: bool| {
+        let mut model = Sequential::new().with_seed(3);
+        model.add(Input::new([9, 9, 2])).add(Conv2D::new(5, 3).activation("relu").padding(Padding::Same));
+        if apart {
+            model.add(Identity::new().name("between"));
+        }
+        model.add(MaxPooling2D::new(2).name("pool")).add(Conv2D::new(4, 2).name("second")).add(Activation::Relu);
+        if apart {
+            model.add(Identity::new().name("between_2"));
+        }
+        model.add(MaxPooling2D::new(2).strides(1).name("pool_2")).add(Flatten::new()).add(Dense::new(3).name("out"));
+        model.compile(Sgd::new(0.1), "mse", ()).unwrap();
+        let x =
+            Array4::from_shape_fn((6, 9, 9, 2), |(b, h, w, c)| ((b * 7 + h * 5 + w * 3 + c) % 11) as f32 / 5.0 - 1.0);
+        let y = Array2::from_shape_fn((6, 3), |(b, k)| ((b + k) % 3) as f32);
+        model.fit(&x, &y, Fit::new().epochs(3).batch_size(3).shuffle(false).verbose(0)).unwrap();
+        model.get_weights()
+    };
+    assert_eq!(run(false), run(true));
+}
+
 #[test]
 fn another_seed_gives_other_weights() {
     assert_ne!(classifier(1).get_weights(), classifier(2).get_weights());

@@ -35,7 +35,7 @@ class Row:
 
 
 def rows():
-    epochs = ["mlp 32", "mlp 128", "lenet5 32", "lenet5 128", "convnet 128"]
+    epochs = ["mlp 32", "mlp 128", "lenet5 32", "lenet5 128", "convnet 128", "lstm 128"]
     for which in epochs:
         yield Row(f"train {which}", f"train {which}", "samples/s", lambda s: SAMPLES / s)
     for which in ("lenet5 256", "convnet 256"):

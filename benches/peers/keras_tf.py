@@ -19,6 +19,7 @@ x, y = images()
 y = y.astype(np.int32)
 
 BODY = {
+    "lstm": lambda: [L.Reshape((28, 28)), L.LSTM(128)],
     "mlp": lambda: [L.Flatten(), L.Dense(128, "relu")],
     "lenet5": lambda: [L.Conv2D(6, 5, padding="same", activation="relu"), L.MaxPooling2D(),
                        L.Conv2D(16, 5, activation="relu"), L.MaxPooling2D(), L.Flatten(),

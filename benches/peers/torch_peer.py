@@ -14,7 +14,21 @@ x, y = images()
 x = torch.from_numpy(x.reshape(-1, 1, 28, 28)).to(memory_format=LAYOUT)
 y = torch.from_numpy(y.astype(np.int64))
 
+
+
+class LastStep(nn.Module):
+    """An LSTM over the rows of the images; its output after the last one."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.lstm = nn.LSTM(28, units, batch_first=True)
+
+    def forward(self, images):
+        return self.lstm(images.squeeze(1))[0][:, -1]
+
+
 BODY = {
+    "lstm": lambda: [LastStep(128), nn.Linear(128, 10)],
     "mlp": lambda: [nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)],
     "lenet5": lambda: [nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
                        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
@@ -74,7 +88,7 @@ def convolution(backward, n, h, w, inputs, outputs, size, stride, padding, group
 
 
 def answer(task, *words):
-    if task in ("train", "predict") and words[0] in BODY and not (CHANNELS_LAST and words[0] == "mlp"):
+    if task in ("train", "predict") and words[0] in BODY and not (CHANNELS_LAST and words[0] in ("mlp", "lstm")):
         return (train if task == "train" else predict)(*words)
     if task == "gemm" and not CHANNELS_LAST:
         return gemm(*words)

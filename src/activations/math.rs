@@ -60,6 +60,20 @@ pub fn exp_m1(x: f32) -> f32 {
     scale * e + (scale - 1.0)
 }
 
+/// The square root of `x >= 0`, to 3 ulp; of a subnormal number it may be 0. Processors take roots one after another,
+/// these steps of Newton's method side by side.
+#[inline(always)]
+pub fn sqrt(x: f32) -> f32 {
+    let half = 0.5 * x;
+    // 1 / sqrt(x), from the exponent and the mantissa's place between powers of two.
+    let mut y = f32::from_bits(0x5f37_59df_u32.wrapping_sub(x.to_bits() >> 1));
+    for _ in 0..3 {
+        y *= 1.5 - half * y * y;
+    }
+    // Infinity is its own root; NaN stays.
+    if x > f32::MAX { x } else { x * y }
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
@@ -172,6 +186,7 @@ mod tests {
             ("ln", 2.0, worst(f32::MAX, |x| x >= f32::MIN_POSITIVE, ln, f64::ln)),
             ("ln_1p", 2.0, worst(1.0, |x| x >= 0.0, ln_1p, f64::ln_1p)),
             ("softplus", 2.5, worst(100.0, all, softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p())),
+            ("sqrt", 3.0, worst(f32::MAX, |x| x >= f32::MIN_POSITIVE, sqrt, f64::sqrt)),
             ("tanh_softplus", 3.5, worst(100.0, all, tanh_softplus, |x| x.exp().ln_1p().tanh())),
         ] {
             assert!(got <= limit, "{name} is off by {got} ulp");
@@ -187,7 +202,10 @@ mod tests {
         assert_eq!([tanh(f32::INFINITY), tanh(f32::NEG_INFINITY)], [1.0, -1.0]);
         assert_eq!([exp_m1(f32::NEG_INFINITY), exp_m1(-0.0), tanh(-0.0)], [-1.0, 0.0, 0.0]);
         assert_eq!([normal(f32::INFINITY), normal(f32::NEG_INFINITY)], [(1.0, 0.0), (0.0, 0.0)]);
-        for f in [exp, ln, ln_1p, exp_m1, sigmoid, tanh, softplus, tanh_softplus, |x| normal(x).0, |x| normal(x).1] {
+        assert_eq!([sqrt(0.0), sqrt(f32::INFINITY)], [0.0, f32::INFINITY]);
+        for f in
+            [sqrt, exp, ln, ln_1p, exp_m1, sigmoid, tanh, softplus, tanh_softplus, |x| normal(x).0, |x| normal(x).1]
+        {
             assert!(f(f32::NAN).is_nan());
         }
     }

@@ -152,6 +152,21 @@ pub fn gemm_parallel(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
     multiply(alpha, a, b, Old::Times(beta), c, true);
 }
 
+/// Copies the transpose of `a` into `to`: for a product that needs it again and again.
+///
+/// # Panics
+/// When `to` has not as many values as `a`.
+pub fn transpose(a: Mat, to: &mut [f32]) {
+    assert_eq!(to.len(), a.rows * a.cols, "values of the transpose");
+    if a.col_stride != 1 {
+        return to.chunks_exact_mut(a.rows.max(1)).enumerate().for_each(|(i, to)| {
+            to.copy_from_slice(&a.data[i * a.col_stride..][..a.rows]);
+        });
+    }
+    let (rows, cols) = (a.cols, a.rows);
+    Isa::get().run(Transpose { from: a.data, from_step: a.row_stride, to, to_step: cols, rows, cols });
+}
+
 /// `c = a * b + bias`, where `bias`, if there is one, is added to each row; `c` has no gaps.
 ///
 /// # Panics

@@ -83,11 +83,12 @@ impl Pool2d {
     }
 
     /// The gradient by `x` of [`max_forward`](Self::max_forward), into `dx`, from `x`, `y` and the gradient by `y`:
-    /// that of a window goes to its first cell, in row-major order, that equals the maximum.
+    /// that of a window goes to its first cell, in row-major order, that equals the maximum. Where `relu` says that `x`
+    /// is a ReLU's output, it also goes back through that: of a maximum of 0 or NaN nothing is left.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
-    pub fn max_backward(&self, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    pub fn max_backward(&self, x: &[f32], y: &[f32], dy: &[f32], relu: bool, dx: &mut [f32]) {
         self.check(x.len(), y.len());
         self.check(dx.len(), dy.len());
         let (of_x, of_y) = self.image_lens();
@@ -97,7 +98,7 @@ impl Pool2d {
             let apart = self.clear_between(dx);
             let (x, outputs) =
                 (&x[i * images * of_x..][..dx.len()], i * images * of_y..i * images * of_y + g.output_len());
-            Isa::get().run(MaxBackward { g, x, y: &y[outputs.clone()], dy: &dy[outputs], dx, apart });
+            Isa::get().run(MaxBackward { g, x, y: &y[outputs.clone()], dy: &dy[outputs], relu, dx, apart });
         });
     }
 
@@ -159,18 +160,26 @@ impl Pool2d {
         sizes == [2; 4] && 2 * self.out_h <= self.in_h && 2 * self.out_w <= self.in_w
     }
 
-    /// Calls `visit(offset of the first cell, offset of the output)` for each window of such a pooling.
+    /// Calls `visit(offset of the first cell, offset of the output, channels)` for each vector of channels of each
+    /// window of such a pooling: line by line, so that the channels are the same from one call to the next.
+    ///
+    /// # Safety
+    /// The processor has the instruction set.
     #[inline(always)]
-    fn for_two_by_two(&self, mut visit: impl FnMut(usize, usize)) {
-        let c = self.channels;
-        let mut out = 0;
+    unsafe fn for_two_by_two<L: Lanes>(&self, mut visit: impl FnMut(usize, usize, L::Mask)) {
+        let (c, line) = (self.channels, self.in_w * self.channels);
         for b in 0..self.batch {
             for oy in 0..self.out_h {
-                let mut first = (b * self.in_h + 2 * oy) * self.in_w * c;
-                for _ in 0..self.out_w {
-                    visit(first, out);
-                    first += 2 * c;
-                    out += c;
+                for channel in (0..c).step_by(L::LEN) {
+                    // SAFETY: as promised.
+                    let mask = unsafe { L::first(c - channel) };
+                    let mut first = (b * self.in_h + 2 * oy) * line + channel;
+                    let mut out = (b * self.out_h + oy) * self.out_w * c + channel;
+                    for _ in 0..self.out_w {
+                        visit(first, out, mask);
+                        first += 2 * c;
+                        out += c;
+                    }
                 }
             }
         }
@@ -258,18 +267,18 @@ impl Work for MaxForward<'_> {
         // SAFETY, of both loops: the lengths of the slices were checked, a window's cells lie in its image, and the
         // mask ends with the channels.
         if g.is_two_by_two() {
-            return g.for_two_by_two(|first, out| {
-                for channel in (0..c).step_by(L::LEN) {
-                    // SAFETY: as above.
-                    unsafe {
-                        let (mask, top) = (L::first(c - channel), x.add(first + channel));
-                        let below = top.add(line);
-                        let upper = L::load_part(top, mask).larger(L::load_part(top.add(c), mask));
-                        let lower = L::load_part(below, mask).larger(L::load_part(below.add(c), mask));
-                        upper.larger(lower).store_part(y.add(out + channel), mask);
-                    }
+            let visit = |first, out, mask| {
+                // SAFETY: as above.
+                unsafe {
+                    let top = x.add(first);
+                    let below = top.add(line);
+                    let upper = L::load_part(top, mask).larger(L::load_part(top.add(c), mask));
+                    let lower = L::load_part(below, mask).larger(L::load_part(below.add(c), mask));
+                    upper.larger(lower).store_part(y.add(out), mask);
                 }
-            });
+            };
+            // SAFETY: the caller has the instruction set.
+            return unsafe { g.for_two_by_two::<L>(visit) };
         }
         g.for_windows(|out, b, rows, cols| {
             for channel in (0..c).step_by(L::LEN) {
@@ -366,6 +375,7 @@ struct MaxBackward<'a> {
     x: &'a [f32],
     y: &'a [f32],
     dy: &'a [f32],
+    relu: bool,
     dx: &'a mut [f32],
     /// Whether windows do not overlap.
     apart: bool,
@@ -376,25 +386,24 @@ impl Work for MaxBackward<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let MaxBackward { g, x, y, dy, dx, apart } = self;
+        let MaxBackward { g, x, y, dy, relu, dx, apart } = self;
         let (c, line) = (g.channels, g.in_w * g.channels);
         let (x, y, dy, dx) = (x.as_ptr(), y.as_ptr(), dy.as_ptr(), dx.as_mut_ptr());
         if g.is_two_by_two() {
-            return g.for_two_by_two(|first, out| {
-                for channel in (0..c).step_by(L::LEN) {
-                    // SAFETY: as in the forward pass.
-                    unsafe {
-                        let (mask, first, out) = (L::first(c - channel), first + channel, out + channel);
-                        let max = L::load_part(y.add(out), mask);
-                        let mut left = L::load_part(dy.add(out), mask);
-                        for at in [first, first + c, first + line, first + line + c] {
-                            let (taken, rest) = left.split_where_equal(L::load_part(x.add(at), mask), max);
-                            taken.store_part(dx.add(at), mask);
-                            left = rest;
-                        }
+            let visit = |first, out, mask| {
+                // SAFETY: as in the forward pass.
+                unsafe {
+                    let max = L::load_part(y.add(out), mask);
+                    let mut left = of_open::<L>(L::load_part(dy.add(out), mask), max, relu);
+                    for at in [first, first + c, first + line, first + line + c] {
+                        let (taken, rest) = left.split_where_equal(L::load_part(x.add(at), mask), max);
+                        taken.store_part(dx.add(at), mask);
+                        left = rest;
                     }
                 }
-            });
+            };
+            // SAFETY: the caller has the instruction set.
+            return unsafe { g.for_two_by_two::<L>(visit) };
         }
         g.for_windows(|out, b, rows, cols| {
             for channel in (0..c).step_by(L::LEN) {
@@ -403,7 +412,7 @@ impl Work for MaxBackward<'_> {
                     let mask = L::first(c - channel);
                     let first = (b * g.in_h + rows.start) * line + cols.start * c + channel;
                     let max = L::load_part(y.add(out + channel), mask);
-                    let mut left = L::load_part(dy.add(out + channel), mask);
+                    let mut left = of_open::<L>(L::load_part(dy.add(out + channel), mask), max, relu);
                     for row in 0..rows.len() {
                         for col in 0..cols.len() {
                             let at = first + row * line + col * c;
@@ -417,6 +426,16 @@ impl Work for MaxBackward<'_> {
             }
         });
     }
+}
+
+/// The gradient by a maximum; 0 where the maximum is the output of a ReLU that was closed.
+///
+/// # Safety
+/// The processor has the instruction set.
+#[inline(always)]
+unsafe fn of_open<L: Lanes>(gradient: L, max: L, relu: bool) -> L {
+    // SAFETY: as promised.
+    unsafe { if relu { gradient.split_where_equal(max, L::splat(0.0)).1 } else { gradient } }
 }
 
 #[cfg(test)]
@@ -466,8 +485,15 @@ mod tests {
                 x.iter_mut().for_each(|x| *x = if x.is_nan() { 9.0 } else { *x });
                 g.max_forward(&x, &mut y);
             }
-            g.max_backward(&x, &y, &dy, &mut dx);
+            g.max_backward(&x, &y, &dy, false, &mut dx);
             assert_close(&dx, &reference::max_pool_gradient(&g, &x, &dy), 1e-5);
+
+            // Of a ReLU's output, with the ReLU's gradient.
+            x.iter_mut().for_each(|x| *x = x.max(0.0));
+            g.max_forward(&x, &mut y);
+            g.max_backward(&x, &y, &dy, true, &mut dx);
+            let open: Vec<f32> = dy.iter().zip(&y).map(|(dy, y)| if *y > 0.0 { *dy } else { 0.0 }).collect();
+            assert_close(&dx, &reference::max_pool_gradient(&g, &x, &open), 1e-5);
 
             let x = draws.floats(g.input_len());
             g.average_forward(&x, &mut y);
@@ -484,7 +510,7 @@ mod tests {
         let (mut y, mut dx) = ([0.0; 4], [0.0; 16]);
         g.max_forward(&x, &mut y);
         assert_eq!(y, [20., 30., 112., 37.]);
-        g.max_backward(&x, &y, &[1., 2., 3., 4.], &mut dx);
+        g.max_backward(&x, &y, &[1., 2., 3., 4.], false, &mut dx);
         assert_eq!(dx, [0., 1., 2., 0., 0., 0., 0., 0., 0., 0., 4., 0., 3., 0., 0., 0.]);
         g.average_forward(&x, &mut y);
         assert_eq!(y, [13., 8., 79., 19.5]);
@@ -495,10 +521,10 @@ mod tests {
         let g = Pool2d::new([1, 2, 2, 1], [2, 2], [1, 1], Padding::Same).unwrap();
         let (x, mut y, mut dx) = ([-3.0; 4], [0.0; 4], [0.0; 4]);
         g.max_forward(&x, &mut y);
-        g.max_backward(&x, &y, &[1.0; 4], &mut dx);
+        g.max_backward(&x, &y, &[1.0; 4], false, &mut dx);
         assert_eq!((y, dx), ([-3.0; 4], [1.0; 4]));
         let g = Pool2d::new([1, 2, 2, 1], [2, 2], [1, 1], Padding::Valid).unwrap();
-        g.max_backward(&x, &[-3.0], &[1.0], &mut dx);
+        g.max_backward(&x, &[-3.0], &[1.0], false, &mut dx);
         assert_eq!(dx, [1.0, 0.0, 0.0, 0.0]);
     }
 

@@ -49,17 +49,17 @@ impl Pool3d {
     }
 
     /// The gradient by `x` of [`max_forward`](Self::max_forward), into `dx`: that of a window goes to its first cell
-    /// that equals the maximum.
+    /// that equals the maximum. Of a maximum of 0 none does where `relu` says that `x` is a ReLU's output.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
-    pub fn max_backward(&self, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], workspace: &Workspace) {
-        let Some(depths) = &self.depths else { return self.slices.max_backward(x, y, dy, dx) };
+    pub fn max_backward(&self, x: &[f32], y: &[f32], dy: &[f32], relu: bool, dx: &mut [f32], workspace: &Workspace) {
+        let Some(depths) = &self.depths else { return self.slices.max_backward(x, y, dy, relu, dx) };
         let mut maxima = workspace.take(self.slices.output_len());
         let mut gradient = workspace.take(self.slices.output_len());
         self.slices.max_forward(x, &mut maxima);
-        depths.max_backward(&maxima, y, dy, &mut gradient);
-        self.slices.max_backward(x, &maxima, &gradient, dx);
+        depths.max_backward(&maxima, y, dy, relu, &mut gradient);
+        self.slices.max_backward(x, &maxima, &gradient, false, dx);
         workspace.give(maxima);
         workspace.give(gradient);
     }

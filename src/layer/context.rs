@@ -256,13 +256,15 @@ impl Forward<'_> {
         inputs: Values,
         masks: impl IntoIterator<Item = Option<Tensor>>,
     ) -> Result<(Values, Masks)> {
+        // A wrapper hands masks on by hand.
+        static BY_HAND: LazyLock<Arguments> = LazyLock::new(|| Arguments { masked: true, ..Arguments::default() });
         let call = Call {
             stream: child_stream(self.stream, index),
             masks: masks.into_iter().collect(),
             trainable: self.trainable && layer.trainable(),
             recording: self.recording,
             inputs_need_gradient: true,
-            arguments: None,
+            arguments: Some(&BY_HAND),
         };
         self.nested(call, layer.layer().supports_masking(), |cx| layer.forward(inputs, cx))
     }
@@ -366,6 +368,16 @@ pub struct Backward<'a> {
     pub(crate) trainable: bool,
     /// Which inputs' gradients are wanted.
     pub(crate) wanted: SmallVec<[bool; 4]>,
+    pub(crate) gates: Gates,
+}
+
+/// Who makes a gradient 0 where a ReLU was closed: the layer that ends in it, or the one that reads its output.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gates {
+    /// This call, for its input.
+    pub input: bool,
+    /// The reader of this call's output has done it.
+    pub output: bool,
 }
 
 impl Backward<'_> {
@@ -408,6 +420,18 @@ impl Backward<'_> {
             return None;
         }
         self.gradients.get_mut(param).map(Tensor::data_mut)
+    }
+
+    /// Whether the gradient of the input must be 0 where the input is not above 0: asked for only of layers that
+    /// [can do so](Layer::gates_relu), whose input is a ReLU's output.
+    pub fn gates_input(&self) -> bool {
+        self.gates.input
+    }
+
+    /// Whether the gradient of the output is 0 already where the ReLU that this layer [ends in](Layer::ends_in_relu)
+    /// was closed.
+    pub fn output_is_gated(&self) -> bool {
+        self.gates.output
     }
 
     /// Whether this layer's weights are to be learned.
@@ -473,6 +497,7 @@ impl Backward<'_> {
             share: self.share,
             trainable,
             wanted,
+            gates: Gates::default(),
         })
     }
 }

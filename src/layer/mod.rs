@@ -12,7 +12,7 @@ mod param;
 mod values;
 
 pub use context::{Arguments, Backward, Forward, GradientStore, Masks, Saved};
-pub(crate) use context::{Call, Effects, Pass, child_stream};
+pub(crate) use context::{Call, Effects, Gates, Pass, child_stream};
 pub use handle::{CallExt, LayerExt, LayerHandle};
 pub use param::{Build, Param};
 pub use values::{Gradients, Values};
@@ -146,6 +146,18 @@ pub trait Layer: Any + Send + Sync {
     /// Whether, in training, an output or a tracked weight depends on several samples of the batch
     /// (BatchNormalization): then a batch is not split.
     fn couples_samples(&self) -> bool {
+        false
+    }
+
+    /// Whether its output is what [`Activation::Relu`](crate::Activation::Relu) gave. Then its only reader may take
+    /// over a part of its backward pass: see [`gates_relu`](Self::gates_relu).
+    fn ends_in_relu(&self) -> bool {
+        false
+    }
+
+    /// Whether its backward pass can make the gradient of its input 0 where that is not above 0, at less cost than a
+    /// pass of its own over all values (MaxPooling, which reads fewer). It does when [`Backward::gates_input`] says so.
+    fn gates_relu(&self) -> bool {
         false
     }
 }

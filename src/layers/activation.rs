@@ -24,6 +24,10 @@ impl Layer for Activation {
         true
     }
 
+    fn ends_in_relu(&self) -> bool {
+        *self == Activation::Relu
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         Ok(activate(self, inputs.one()?, cx)?.into())
     }

@@ -256,11 +256,13 @@ impl Layer for Bidirectional {
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let [forward, backward] = self.split(&inputs)?;
-        let mask = cx.mask(0).cloned();
+        let passed = cx.mask(0).cloned();
         let count = inputs.len();
+        // As in Keras, a call with initial states sees no mask, unless it is given by hand.
+        let mask = passed.clone().filter(|_| count == 1 || cx.arguments().masked);
         drop(inputs);
         let (ahead, _) = cx.wrapped(0, &self.layer, forward.into_iter().collect(), [mask.clone()])?;
-        let (back, _) = cx.wrapped(1, &self.backward_layer, backward.into_iter().collect(), [mask.clone()])?;
+        let (back, _) = cx.wrapped(1, &self.backward_layer, backward.into_iter().collect(), [mask])?;
         let (mut ahead, mut back) = (ahead.into_iter(), back.into_iter());
         let (y, mut z) = (ahead.next().unwrap_or_default(), back.next().unwrap_or_default());
         if self.options.return_sequences {
@@ -278,7 +280,7 @@ impl Layer for Bidirectional {
                 vec![y.zip_map(&z, |y, z| y * z)?]
             }
         };
-        let sequences = mask.filter(|_| self.options.return_sequences);
+        let sequences = passed.filter(|_| self.options.return_sequences);
         let outputs: Values = merged.into_iter().chain(ahead).chain(back).collect();
         let mask_of = |i: usize| sequences.clone().filter(|_| i < self.outputs());
         cx.set_masks((0..outputs.len()).map(mask_of).collect::<Vec<_>>());

@@ -205,6 +205,10 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
         self.parts().backward(gradients.one()?, |shape| self.geometry(shape), cx)
     }
 
+    fn ends_in_relu(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
         visit(&self.kernel);
         self.bias.iter().for_each(visit);

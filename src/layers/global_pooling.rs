@@ -284,6 +284,7 @@ mod tests {
             share: 1.0,
             trainable: true,
             wanted: smallvec::smallvec![true],
+            gates: Default::default(),
         };
         let dy = Tensor::new([2, 3], vec![1.0, -2.0, 3.0, 0.5, 1.5, -1.0]).unwrap();
         let gradients = Layer::backward(&layer, dy.clone().into(), &mut cx).unwrap();

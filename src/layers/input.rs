@@ -18,17 +18,24 @@ use crate::shape::Shape;
 #[derive(Clone, Debug)]
 pub struct Input {
     shape: Shape,
+    batch_size: Option<usize>,
 }
 
 impl Input {
     /// An input whose samples have this shape, the batch left out: images are `[height, width, channels]`.
     pub fn new(sample: impl AsRef<[usize]>) -> Self {
-        Input { shape: Shape::batch_of(sample) }
+        Input { shape: Shape::batch_of(sample), batch_size: None }
+    }
+
+    /// The batch size that a file tells Keras, which must know it for stateful layers. Here batches may have any size.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = Some(batch_size);
+        self
     }
 
     /// An input of this shape, the batch included.
     pub fn of(shape: Shape) -> Self {
-        Input { shape }
+        Input { shape, batch_size: None }
     }
 
     /// The shape, the batch included.
@@ -44,7 +51,11 @@ impl Layer for Input {
 
     fn config(&self) -> Result<Config> {
         let mut config = Config::new();
-        config.insert("batch_shape".to_owned(), serde_json::json!(self.shape));
+        let mut batch_shape = serde_json::json!(self.shape);
+        if let (Some(batch_size), Some(first)) = (self.batch_size, batch_shape.get_mut(0)) {
+            *first = batch_size.into();
+        }
+        config.insert("batch_shape".to_owned(), batch_shape);
         config.insert("sparse".to_owned(), false.into());
         config.insert("ragged".to_owned(), false.into());
         config.insert("optional".to_owned(), false.into());
@@ -75,6 +86,6 @@ impl<'de> serde::Deserialize<'de> for Input {
         let Fields { batch_shape } = Fields::deserialize(deserializer)?;
         // The batch size of the call that built a model in Python does not bind later ones.
         let dims: Vec<_> = std::iter::once(None).chain(batch_shape.dims().iter().skip(1).copied()).collect();
-        Ok(Input { shape: Shape::new(dims) })
+        Ok(Input { shape: Shape::new(dims), batch_size: batch_shape.get(0) })
     }
 }

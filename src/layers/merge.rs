@@ -530,6 +530,7 @@ mod tests {
                 share: 1.0,
                 trainable: true,
                 wanted: [true; 3].into_iter().collect(),
+                gates: Default::default(),
             };
             let gradients = layer.backward(tensor(&[1, 2], &[1.0, 2.0]).into(), &mut cx).unwrap();
             let gradients: Vec<Vec<f32>> = gradients.into_iter().map(|g| g.unwrap().into_vec()).collect();

@@ -344,6 +344,9 @@ pub(crate) fn deactivate(activation: &Activation, mut gradient: Tensor, cx: &mut
         return Ok(gradient);
     }
     let saved = cx.restore()?;
+    if cx.output_is_gated() {
+        return Ok(gradient);
+    }
     let input = activation.needs_input().then_some(&saved);
     activation.backward(input, &saved, &mut gradient)?;
     Ok(gradient)

@@ -1010,6 +1010,7 @@ mod tests {
             share: 1.0,
             trainable: true,
             wanted: [true].into_iter().collect(),
+            gates: Default::default(),
         };
         let dx = max.backward(tensor(&[1], &[3.0]).into(), &mut cx).unwrap().into_iter().next().unwrap();
         assert_eq!(dx.unwrap().data(), [1.5, 0.0, 1.5]);

@@ -165,8 +165,12 @@ impl<const N: usize> Layer for MaxPooling<N> {
         let dy = self.data_format.last(gradients.one()?);
         let g = pooling(x.shape(), self.pool_size, self.steps(), self.padding)?;
         let mut dx = cx.scratch(x.shape());
-        g.max_backward(x.data(), y.data(), dy.data(), dx.data_mut(), cx.workspace());
+        g.max_backward(x.data(), y.data(), dy.data(), cx.gates_input(), dx.data_mut(), cx.workspace());
         Ok(self.data_format.given(dx).into())
+    }
+
+    fn gates_relu(&self) -> bool {
+        true
     }
 }
 

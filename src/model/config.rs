@@ -155,7 +155,7 @@ impl Model {
             );
         }
         let shapes = |shape: &Shape| json!({ "input_shape": shape });
-        let (layers, input) = match &self.graph {
+        let (mut layers, input) = match &self.graph {
             Some(graph) => {
                 let input_of = |node: &super::graph::Node| {
                     let port = node.inputs.first()?;
@@ -166,10 +166,15 @@ impl Model {
             }
             None => (self.chain.iter().map(|l| l.to_value(None)).collect::<Result<Vec<_>>>().at(place)?, None),
         };
+        // With the batch size, if the Input has one.
+        tell_batch_size(&mut layers);
+        let input =
+            input.map(|input| layers.first().map_or(json!(input), |first| first["config"]["batch_shape"].clone()));
+        let shapes = |shape: &Value| json!({ "input_shape": shape });
         let mut config = json!({ "name": self.name, "trainable": true, "dtype": float32(), "layers": layers });
         let mut value = json!({ "module": "keras", "class_name": "Sequential", "registered_name": null });
         if let Some(input) = &input {
-            config["build_input_shape"] = json!(input);
+            config["build_input_shape"] = input.clone();
             value["build_config"] = shapes(input);
         }
         value["config"] = config;
@@ -233,6 +238,17 @@ impl Model {
     }
 }
 
+/// Puts the batch size of the inputs, if they have one, into what Keras builds the other layers with: stateful ones must
+/// know it.
+pub(super) fn tell_batch_size(layers: &mut [Value]) {
+    let batch_size = layers.iter().find_map(|layer| layer["config"]["batch_shape"][0].as_u64());
+    for shape in layers.iter_mut().filter_map(|layer| layer.pointer_mut("/build_config/input_shape/0")) {
+        if let (Some(batch_size), true) = (batch_size, shape.is_null()) {
+            *shape = batch_size.into();
+        }
+    }
+}
+
 /// Where Keras keeps the class of functional models.
 const FUNCTIONAL: &str = "keras.src.models.functional";
 
@@ -253,8 +269,8 @@ impl LayerHandle {
             let regularizer = regularizer.map_err(|e| Error::NotSerializable(e.to_string())).at(|| self.place())?;
             config.insert("activity_regularizer".to_owned(), regularizer);
         }
-        if layer.class_name().starts_with("SpatialDropout") {
-            // The one layer of Keras that does not take it.
+        if layer.class_name().starts_with("SpatialDropout") || layer.class_name() == "Discretization" {
+            // The layers of Keras that do not take it.
             config.remove("trainable");
         }
         let mut value = config::to_value::<Box<dyn Layer>>(layer.class_name(), config);

@@ -1,7 +1,7 @@
 //! The executor: one for every kind of model. A Sequential is a graph that is a chain.
 
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{Arguments, Backward, Build, Call, Forward, Gradients, LayerHandle, Masks, Param, Values};
+use crate::layer::{Arguments, Backward, Build, Call, Forward, Gates, Gradients, LayerHandle, Masks, Param, Values};
 use crate::layers::Input;
 use crate::random;
 use crate::shape::Shape;
@@ -67,6 +67,8 @@ pub(crate) struct Graph {
     order: Vec<LayerHandle>,
     /// How many nodes and model outputs read each output of each node.
     readers: Vec<Vec<usize>>,
+    /// For each node, which ReLU's gradient its reader takes over, or it from the node that it reads.
+    gates: Vec<Gates>,
     /// See [`flops`](Self::flops).
     flops: f64,
 }
@@ -125,7 +127,8 @@ impl Graph {
         for port in nodes.iter().flat_map(Node::reads).chain(&outputs) {
             readers[port.node][port.output] += 1;
         }
-        Graph { nodes, inputs, outputs, order, readers, flops: 0.0 }
+        let gates = gates(&nodes, &readers);
+        Graph { nodes, inputs, outputs, order, readers, gates, flops: 0.0 }
     }
 
     /// Makes the weights of all layers, in the order of the layers.
@@ -340,7 +343,10 @@ impl Graph {
             let known: SmallVec<[Option<Tensor>; 1]> = std::mem::take(&mut grads[i]);
             let wanted: SmallVec<[bool; 4]> = node.inputs.iter().map(|port| flow[port.node]).collect();
             let result = cx
-                .nested(cx.trainable && node.layer.trainable(), wanted, |cx| node.layer.backward(known, cx))
+                .nested(cx.trainable && node.layer.trainable(), wanted, |cx| {
+                    cx.gates = self.gates[i];
+                    node.layer.backward(known, cx)
+                })
                 .at(|| node.layer.place())?;
             for (port, gradient) in node.inputs.iter().zip(result) {
                 if let Some(gradient) = gradient
@@ -352,6 +358,22 @@ impl Graph {
         }
         Ok(self.inputs.iter().map(|&i| grads[i][0].take()).collect())
     }
+}
+
+/// Where a layer that ends in a ReLU has one reader, which can take over its gradient, that does.
+fn gates(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Gates> {
+    let mut gates = vec![Gates::default(); nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        let [port] = node.inputs[..] else { continue };
+        let before = &nodes[port.node].layer;
+        // A penalty on the output has a gradient of its own.
+        let open = before.layer().ends_in_relu() && before.activity_regularizer().is_none();
+        if open && readers[port.node] == [1] && node.layer.layer().gates_relu() {
+            gates[i].input = true;
+            gates[port.node].output = true;
+        }
+    }
+    gates
 }
 
 /// The shape that comes out of a layer in a chain.

@@ -1,9 +1,10 @@
 //! A functional model as data, in Keras' own JSON: its layers, and for each the calls of it.
 
+use super::Model;
+use super::config::{float32, tell_batch_size};
 use super::functional::{SymbolicTensor, graph};
 use super::graph::{Graph, Node, Port};
 use super::nested::Nested;
-use super::{Model, config::float32};
 use crate::config::Config;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Arguments, LayerHandle};
@@ -14,7 +15,8 @@ use std::collections::HashMap;
 impl Graph {
     /// The configuration of the model of this name.
     pub fn to_config(&self, name: &str) -> Result<Value> {
-        let layers = self.order().iter().map(|layer| self.entry(layer)).collect::<Result<Vec<_>>>()?;
+        let mut layers = self.order().iter().map(|layer| self.entry(layer)).collect::<Result<Vec<_>>>()?;
+        tell_batch_size(&mut layers);
         let inputs: Vec<Value> = self.inputs.iter().map(|&node| self.history(Port { node, output: 0 })).collect();
         let outputs: Vec<Value> = self
             .outputs

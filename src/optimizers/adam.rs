@@ -1,6 +1,7 @@
 //! Adam and AdamW.
 
 use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots};
+use crate::activations::math::sqrt;
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
 use crate::kernels::vectorised;
@@ -97,7 +98,7 @@ macro_rules! impl_adam {
                                 *m = flush(*m + (g - *m) * fresh_1);
                                 *v = flush(*v + (g * g - *v) * fresh_2);
                                 *largest = largest.max(*v);
-                                *w -= *m * rate / (largest.sqrt() + epsilon);
+                                *w -= *m * rate / (sqrt(*largest) + epsilon);
                             });
                         },
                     );
@@ -110,7 +111,7 @@ macro_rules! impl_adam {
                             weights.zip(state).for_each(|((w, g), (m, v))| {
                                 *m = flush(*m + (g - *m) * fresh_1);
                                 *v = flush(*v + (g * g - *v) * fresh_2);
-                                *w -= *m * rate / (v.sqrt() + epsilon);
+                                *w -= *m * rate / (sqrt(*v) + epsilon);
                             });
                         },
                     );

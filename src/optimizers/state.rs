@@ -16,10 +16,10 @@ pub struct Update<'a> {
     pub path: &'a str,
     /// The weight.
     pub value: &'a mut Tensor,
-    /// The gradient of the loss by it, in the same order of values. Clipping and accumulation write to it.
+    /// The gradient of the loss by it, in the same order of values. The step leaves zeros: a place for the next one.
     pub gradient: &'a mut [f32],
-    /// More gradients, to be added to that one in this order: those of other parts of the batch.
-    pub others: SmallVec<[&'a [f32]; 8]>,
+    /// More gradients, to be added to that one in this order: those of other parts of the batch. They become zeros too.
+    pub others: SmallVec<[&'a mut [f32]; 8]>,
     /// What the weight is brought back to after the update.
     pub constraint: Option<&'a dyn Constraint>,
 }
@@ -335,7 +335,7 @@ struct Piece<'a> {
     decay: Option<f32>,
     value: &'a mut [f32],
     gradient: &'a mut [f32],
-    others: SmallVec<[&'a [f32]; 8]>,
+    others: SmallVec<[&'a mut [f32]; 8]>,
     accumulator: Option<&'a mut [f32]>,
     average: Option<&'a mut [f32]>,
     slots: SmallVec<[&'a mut [f32]; 3]>,
@@ -355,7 +355,7 @@ impl Piece<'_> {
         Piece {
             value: cut(&mut self.value, n),
             gradient: cut(&mut self.gradient, n),
-            others: self.others.iter_mut().filter_map(|values| values.split_off(..n)).collect(),
+            others: self.others.iter_mut().map(|values| cut(values, n)).collect(),
             accumulator: self.accumulator.as_mut().map(|values| cut(values, n)),
             average: self.average.as_mut().map(|values| cut(values, n)),
             slots: self.slots.iter_mut().map(|values| cut(values, n)).collect(),
@@ -395,7 +395,7 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             decay: state.decay,
             value: update.value.data_mut(),
             gradient: update.gradient,
-            others: update.others.iter().copied().collect(),
+            others: update.others.iter_mut().map(|other| &mut **other).collect(),
             accumulator: state.accumulator.as_mut().map(Tensor::data_mut),
             average: state.average.as_mut().map(Tensor::data_mut),
             slots: state.slots.iter_mut().map(Tensor::data_mut).collect(),
@@ -415,8 +415,8 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
     Ok(pieces)
 }
 
-/// Up to so many values to be read, some 50 µs of work, it is done here: waking a thread costs as much.
-const ALONE: usize = 1 << 18;
+/// Up to so many values to be read, some 10 µs of work, it is done here.
+const ALONE: usize = 1 << 16;
 
 /// Works on all pieces, on all threads if there is enough to do.
 fn for_each(pieces: &mut [Piece<'_>], work: impl Fn(&mut Piece<'_>) + Sync) {
@@ -446,7 +446,10 @@ impl SharedStep<'_> {
     /// Turns the gradient of this batch into that of the update.
     fn gather(&self, piece: &mut Piece<'_>) {
         let gradient = &mut *piece.gradient;
-        piece.others.iter().for_each(|other| reduce::add(gradient, other));
+        for other in &mut piece.others {
+            reduce::add(gradient, other);
+            other.fill(0.0);
+        }
         if let Some(scale) = self.loss_scale {
             gradient.iter_mut().for_each(|g| *g /= scale as f32);
         }
@@ -499,6 +502,8 @@ impl SharedStep<'_> {
                 value.copy_from_slice(average);
             }
         }
+        // Here it is in the cache.
+        gradient.fill(0.0);
         Ok(())
     }
 }

@@ -54,7 +54,10 @@ pub fn for_each_two_chunks<T: Send>(
 }
 
 /// Calls `work` with each item. Whoever is free takes the next one, so a thread that comes late does less.
-fn share<I: ExactSizeIterator<Item: Send> + Send>(items: I, work: impl Fn(I::Item) + Sync) {
+fn share<I>(items: I, work: impl Fn(I::Item) + Sync)
+where
+    I: ExactSizeIterator<Item: Send> + DoubleEndedIterator + Send,
+{
     #[cfg(feature = "parallel")]
     if items.len() > 1 && !team::is_inside() {
         return team::share(items, work);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
 /// A pool of buffers, sorted by length. A [`Tensor`](crate::Tensor) made from it gives its buffer
 /// back when it is dropped.
@@ -40,21 +41,27 @@ impl Workspace {
     }
 }
 
-/// Workspaces for tasks that run side by side: as many as there are threads, each used again and again, so that
-/// its memory stays in a core's cache.
+/// Workspaces for tasks that run side by side: as many as there are threads. A thread gets the one that it had before,
+/// so that its memory stays in a core's cache.
 #[derive(Debug, Default)]
-pub(crate) struct Workspaces(Mutex<Vec<Arc<Workspace>>>);
+pub(crate) struct Workspaces(Mutex<Vec<(ThreadId, Arc<Workspace>)>>);
 
 impl Workspaces {
     /// Calls `work` with a workspace that no other task uses meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&Arc<Workspace>) -> T) -> T {
-        let workspace = self.lock().pop().unwrap_or_default();
+        let thread = std::thread::current().id();
+        let workspace = {
+            let mut free = self.lock();
+            let own = free.iter().position(|(owner, _)| *owner == thread);
+            let place = own.or(free.len().checked_sub(1));
+            place.map(|place| free.swap_remove(place).1).unwrap_or_default()
+        };
         let result = work(&workspace);
-        self.lock().push(workspace);
+        self.lock().push((thread, workspace));
         result
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Workspace>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(ThreadId, Arc<Workspace>)>> {
         // A panic elsewhere leaves the list usable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -130,6 +130,7 @@ impl Model {
                     share: 1.0,
                     trainable: true,
                     wanted,
+                    gates: Default::default(),
                 },
             )
         })?;
@@ -151,6 +152,6 @@ impl Model {
                     .to_owned(),
             ));
         }
-        threads::enter(|| apply(&**optimizer, state, weights, gradients.values_mut(), &[]))
+        threads::enter(|| apply(&**optimizer, state, weights, gradients.values_mut(), &mut []))
     }
 }

@@ -3,7 +3,7 @@
 use crate::data::Rows;
 use crate::error::{Error, Result, ensure};
 use crate::layer::Values;
-use crate::runtime::Workspace;
+use crate::runtime::{Workspace, threads};
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 use std::ops::Range;
@@ -126,13 +126,20 @@ impl Batch<'_> {
     }
 }
 
+/// Values that a thread gathers at once.
+const GATHERED: usize = 1 << 13;
+
 /// The inputs for these rows.
 pub(crate) fn gather(x: &Inputs<'_>, rows: &[usize], workspace: &Arc<Workspace>) -> Values {
     let one = |source: &&dyn Rows| {
         let mut dims: Dims = smallvec::smallvec![rows.len()];
         dims.extend_from_slice(&source.sample_shape());
         let mut tensor = Tensor::scratch(&dims, workspace);
-        source.gather(rows, tensor.data_mut());
+        let each = tensor.len() / rows.len().max(1);
+        let most = (GATHERED / each.max(1)).max(1);
+        threads::for_each_chunk(tensor.data_mut(), most * each, |i, part| {
+            source.gather(&rows[i * most..][..part.len() / each], part);
+        });
         tensor
     };
     x.0.iter().map(one).collect()

@@ -14,7 +14,7 @@ const MAX_PIECES: usize = 8;
 /// Floating-point operations of a piece, at least: about 50 µs, several times what waking a thread costs.
 const PIECE_WORK: f64 = 4e6;
 /// And so many for each value of the gradients: each piece has a copy, to be cleared and added to the others ...
-const WORK_PER_GRADIENT: f64 = 250.0;
+const WORK_PER_GRADIENT: f64 = 400.0;
 /// ... which costs more when the copies together have more values than this and leave the cores' caches.
 const CACHED: usize = 300_000;
 const WORK_PER_UNCACHED_GRADIENT: f64 = 2000.0;
@@ -45,6 +45,8 @@ pub(super) fn cut(n: usize, count: usize) -> impl ExactSizeIterator<Item = Range
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(super) gradients: Option<GradientStore>,
+    /// Whether these are zeros, as a step leaves them.
+    pub(super) cleared: bool,
     /// What the last batch gave.
     pub(super) result: Result<Option<Done>>,
 }
@@ -61,7 +63,7 @@ pub(super) struct Done {
 
 impl Piece {
     pub fn new() -> Self {
-        Piece { gradients: None, result: Ok(None) }
+        Piece { gradients: None, cleared: false, result: Ok(None) }
     }
 }
 
@@ -108,8 +110,8 @@ mod tests {
     fn pieces_follow_work_and_gradients() {
         let (lenet, mlp) = ((2.5e6, 61_706), (0.6e6, 101_770));
         let pieces = |(work, gradients): (f64, usize), n: usize| count(n, work * n as f64, gradients);
-        assert_eq!([pieces(lenet, 128), pieces(lenet, 32), pieces(lenet, 1)], [4, 4, 1]);
-        assert_eq!([pieces(mlp, 128), pieces(mlp, 32)], [2, 1]);
+        assert_eq!([pieces(lenet, 128), pieces(lenet, 32), pieces(lenet, 1)], [4, 2, 1]);
+        assert_eq!([pieces(mlp, 128), pieces(mlp, 32)], [1, 1]);
         assert_eq!(pieces((1e12, 0), 3), 2, "no more pieces than samples");
         assert_eq!(pieces((1e12, 138_000_000), 128), 1, "copies of the gradients would be too large");
         assert_eq!(cut(10, 4).collect::<Vec<_>>(), [0..2, 2..5, 5..7, 7..10]);

@@ -72,9 +72,11 @@ impl Model {
             let range = ranges[i].clone();
             if training {
                 match &mut piece.gradients {
+                    Some(_) if piece.cleared => {}
                     Some(gradients) => gradients.clear(),
                     None => piece.gradients = Some(GradientStore::new(weights)),
                 }
+                piece.cleared = false;
             }
             let gradients = piece.gradients.as_mut().filter(|_| training);
             piece.result = workspaces.with(|workspace| {
@@ -230,6 +232,7 @@ fn run_piece(
                 share: pass.share,
                 trainable: true,
                 wanted: smallvec::smallvec![],
+                gates: Default::default(),
             },
         )?;
     }
@@ -244,21 +247,26 @@ fn values(weights: &[Param]) -> usize {
 impl Compiled {
     /// Moves the weights along the gradients of the first `count` pieces together.
     fn step(&mut self, count: usize) -> Result<()> {
-        let mut stores = self.pieces[..count].iter_mut().filter_map(|piece| piece.gradients.as_mut());
-        let Some(first) = stores.next() else { return Ok(()) };
-        let others: SmallVec<[&GradientStore; 8]> = stores.map(|store| &*store).collect();
-        apply(&*self.optimizer, &mut self.state, &self.weights, first.values_mut(), &others)
+        let pieces = &mut self.pieces[..count];
+        let stores = pieces.iter_mut().filter_map(|piece| piece.gradients.as_mut());
+        let mut gradients: SmallVec<[&mut [Tensor]; 8]> = stores.map(GradientStore::values_mut).collect();
+        if let Some((first, others)) = gradients.split_first_mut() {
+            apply(&*self.optimizer, &mut self.state, &self.weights, first, others)?;
+        }
+        drop(gradients);
+        pieces.iter_mut().for_each(|piece| piece.cleared = true);
+        Ok(())
     }
 }
 
 /// Adds the gradients of the weights' penalties, then moves the weights: one step of the optimizer along the sum of
-/// all gradients. Which of `gradients` and `others` are left in `gradients` is not specified.
+/// all gradients. It leaves zeros in their places.
 pub(crate) fn apply(
     optimizer: &dyn crate::optimizers::Optimizer,
     state: &mut crate::optimizers::OptimizerState,
     weights: &[Param],
     gradients: &mut [Tensor],
-    others: &[&GradientStore],
+    others: &mut [&mut [Tensor]],
 ) -> Result<()> {
     for (weight, gradient) in weights.iter().zip(gradients.iter_mut()) {
         if let Some(regularizer) = weight.regularizer() {
@@ -270,9 +278,8 @@ pub(crate) fn apply(
         .iter_mut()
         .zip(weights)
         .zip(gradients)
-        .enumerate()
-        .map(|(i, ((value, weight), gradient))| Update {
-            others: others.iter().map(|store| store.values()[i].data()).collect(),
+        .map(|((value, weight), gradient)| Update {
+            others: others.iter_mut().filter_map(|rest| rest.split_off_first_mut().map(Tensor::data_mut)).collect(),
             constraint: weight.constraint().map(|c| &**c),
             ..Update::new(weight.path(), &mut *value, gradient.data_mut())
         })

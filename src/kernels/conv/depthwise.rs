@@ -3,7 +3,8 @@
 //! One loop serves the forward pass and the gradient by the input: each value of the target is a sum over taps,
 //! and tables say which row and column of the source each tap reads. With `m` outputs for each channel (a depth
 //! multiplier) the input is first repeated, or the gradient summed up afterwards, `m` at a time. All passes
-//! are bound by memory: about 1 multiplication for each byte.
+//! are bound by memory: about 1 multiplication for each byte. Kernels of 3 x 3 with stride 1 have loops of their own
+//! (`three`).
 
 mod three;
 

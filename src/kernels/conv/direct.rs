@@ -123,7 +123,7 @@ impl Windows<'_> {
         };
         for (i, pair) in starts.chunks(2).enumerate() {
             if let &[first, second] = pair
-                && panels.iter().all(|panel| pair::fits(isa, len, &panel.right))
+                && panels.iter().all(|panel| pair::fits(isa, len, panel.right.cols))
             {
                 for panel in panels {
                     let starts = [first, second].map(|start| start + panel.from);
@@ -203,10 +203,24 @@ impl Conv2d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
-        if y.is_empty() {
-            return;
+        if !y.is_empty() {
+            self.convolve_in(self.cut(isa), isa, x, kernel, epilogue, y, workspace);
         }
-        match self.cut(isa) {
+    }
+
+    /// The same in these pieces; there is at least one result.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn convolve_in(
+        &self,
+        pieces: Pieces,
+        isa: Isa,
+        x: &[f32],
+        kernel: Kernel,
+        epilogue: Epilogue,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        match pieces {
             Pieces::Lines(piece) => self.convolve_lines(isa, x, kernel, epilogue, y, piece),
             Pieces::Panels(images) => match self.padded(isa, x, workspace) {
                 Some((padded, x)) => {
@@ -280,7 +294,7 @@ impl Conv2d {
                 })
                 .collect();
             let starts: Vec<usize> = match self.direct() {
-                Some(step) => (batch.clone()).map(|b| b * image * step).collect(),
+                Some(step) => vec![batch.start * image * step],
                 None => (batch.clone())
                     .flat_map(|b| {
                         (0..self.out_h).map(move |oy| (b * self.in_h + oy * self.stride_h) * self.in_w * self.in_c)
@@ -288,7 +302,10 @@ impl Conv2d {
                     .collect(),
             };
             let windows = match self.direct() {
-                Some(step) => Windows { data: x, starts: &starts, len: image, step, segments: &[0], run: self.patch() },
+                Some(step) => {
+                    let len = batch.len() * image;
+                    Windows { data: x, starts: &starts, len, step, segments: &[0], run: self.patch() }
+                }
                 None => {
                     let step = self.stride_w * self.in_c;
                     Windows { data: x, starts: &starts, len: self.out_w, step, segments: &segments, run }

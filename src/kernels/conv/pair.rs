@@ -6,10 +6,10 @@ use crate::kernels::tile::{Right, Sizes, Start};
 /// The most rows of a line.
 const MOST: usize = 7;
 
-/// Whether a pair of lines of so many windows is one tile of this panel.
-pub(super) fn fits(isa: Isa, rows: usize, right: &Right) -> bool {
+/// Whether a pair of lines of so many windows is one tile of a panel of so many columns.
+pub(super) fn fits(isa: Isa, rows: usize, cols: usize) -> bool {
     let sizes = Sizes::of(isa);
-    (1..=MOST).contains(&rows) && 2 * rows <= sizes.wide && right.cols > sizes.lanes
+    (1..=MOST).contains(&rows) && 2 * rows <= sizes.wide && cols > sizes.lanes
 }
 
 /// Two lines of windows in the data, each `step` apart, and what their sums are made of: as
@@ -41,7 +41,7 @@ pub(super) unsafe fn pair_at(
     y_step: usize,
     y_line: usize,
 ) {
-    assert!(fits(isa, rows, right), "a pair of {rows} rows");
+    assert!(fits(isa, rows, right.cols), "a pair of {rows} rows");
     let (depth, cols) = (lines.segments.len() * lines.run, right.cols);
     let most = lines.starts[0].max(lines.starts[1]) + lines.segments.iter().fold(0, |most, &at| most.max(at));
     assert!(depth > 0 && most + (rows - 1) * lines.step + lines.run <= lines.data.len(), "a pair reads outside");

@@ -3,7 +3,7 @@
 use super::direct::Pieces;
 use super::phases::Phase;
 use super::wide::Wide;
-use super::{Conv2d, Shares};
+use super::{Conv2d, Shares, pair};
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::Sizes;
 use std::fmt;
@@ -112,6 +112,7 @@ impl Plan {
 
 fn depthwise(g: &Conv2d) -> String {
     match g.out_c / g.in_c {
+        1 if g.is_three() => "channel by channel, 3 x 3".to_string(),
         1 => "channel by channel".to_string(),
         times => format!("channel by channel, each {times} times"),
     }
@@ -125,17 +126,21 @@ fn product(g: &Conv2d, isa: Isa) -> String {
     let sizes = Sizes::of(isa);
     let cols = (g.out_c / g.groups).min(sizes.cols());
     let read = if g.direct().is_some() { "matrix product" } else { "implicit matrix product" };
+    let rows = match g.direct() {
+        None if pair::fits(isa, g.out_w, cols) => format!("2 lines of {}", g.out_w),
+        _ => sizes.rows(cols).to_string(),
+    };
     let pieces = match g.cut(isa) {
         Pieces::Lines(lines) => format!("pieces of {lines} lines"),
         Pieces::Panels(images) => format!("pieces of {cols} columns of {images} images"),
     };
-    format!("{read}, tiles of {} x {cols}, {pieces}", sizes.rows(cols))
+    format!("{read}, tiles of {rows} x {cols}, {pieces}")
 }
 
 fn sums(g: &Conv2d) -> String {
     match g.shares() {
         Shares::Lines(lines) => format!("matrix product, sums of {lines} lines each"),
-        Shares::Rows(rows) => format!("matrix product, pieces of {rows} rows of {}", g.patch()),
+        Shares::Rows(rows) => format!("matrix product, gradients copied once, pieces of {rows} rows of {}", g.patch()),
     }
 }
 

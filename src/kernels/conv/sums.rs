@@ -47,8 +47,23 @@ impl Conv2d {
         dbias: &mut [f32],
         workspace: &Workspace,
     ) {
+        self.sum_weights_in(self.shares(), isa, x, dy, dkernel, dbias, workspace);
+    }
+
+    /// The same in these shares.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn sum_weights_in(
+        &self,
+        shares: Shares,
+        isa: Isa,
+        x: &[f32],
+        dy: &[f32],
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
+        workspace: &Workspace,
+    ) {
         let (lines, patch) = (self.batch * self.out_h, self.patch());
-        match self.shares() {
+        match shares {
             Shares::Lines(piece) => {
                 sum_of_parts([dkernel, dbias], lines, piece, workspace, |lines, [dkernel, dbias]| {
                     self.sum_lines(isa, x, dy, lines, dkernel, dbias);

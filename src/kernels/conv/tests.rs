@@ -123,6 +123,77 @@ fn phases_agree_with_the_reference() {
     assert!(others < 1000, "{others} of {cases} geometries take another way");
 }
 
+#[test]
+fn three_by_three_channel_by_channel_agrees_with_the_reference() {
+    let mut draws = Draws::new("conv three");
+    let workspace = Workspace::new();
+    for case in 0..1000 {
+        let window = |draws: &mut Draws| Window { out: draws.below(10), before: draws.below(5), after: 0 };
+        let windows = [0; 2].map(|_| window(&mut draws));
+        // Some lines are longer than a block of columns, some channels more than a few vectors.
+        let channels = 2 + draws.below([8, 40, 70][case % 3]);
+        let [in_h, in_w] = [1 + draws.below(9), 1 + draws.below(if channels > 40 { 70 } else { 9 })];
+        let input = [draws.below(3), in_h, in_w, channels];
+        let g = match draws.below(2) {
+            0 => Conv2d::with_windows(input, [3, 3], channels, [1, 1], [1, 1], windows, channels),
+            _ => Conv2d::new(input, [3, 3], channels, [1, 1], [1, 1], Padding::Same, channels),
+        };
+        let g = g.unwrap();
+        assert!(g.plan().to_string().starts_with("forward: channel by channel, 3 x 3;"));
+        agrees(&g, &mut draws, &workspace);
+    }
+}
+
+/// What the sizes of the kernel decide, for kernels of all sizes: pieces of columns, and pieces of rows of the weights'
+/// gradient.
+#[test]
+fn pieces_of_large_kernels_agree_with_the_reference() {
+    let mut draws = Draws::new("conv pieces");
+    let workspace = Workspace::new();
+    let mut cases = 0;
+    while cases < 1000 {
+        let size = |draws: &mut Draws, n: usize| 1 + draws.below(n);
+        // Now and then so many columns, so far apart, that the left operand of the weights' gradient is copied.
+        let wide = draws.below(20) == 0;
+        let groups = if wide { 1 } else { size(&mut draws, 2) };
+        let most = if wide { [40, 160] } else { [9, 70] };
+        let [in_c, out_c] = most.map(|most| groups * (size(&mut draws, most) + if wide { most } else { 0 }));
+        let [in_h, in_w] = [0; 2].map(|_| size(&mut draws, if wide { 5 } else { 15 }));
+        let kernel = if draws.below(5) == 0 { [1, 1] } else { [0; 2].map(|_| size(&mut draws, 3)) };
+        let strides = if wide { [1, 3] } else { [0; 2].map(|_| size(&mut draws, 2)) };
+        let dilation = [0; 2].map(|_| size(&mut draws, 2));
+        let padding = [Padding::Valid, Padding::Same][draws.below(2)];
+        let input = [size(&mut draws, 3), in_h, in_w, in_c];
+        let Ok(g) = Conv2d::new(input, kernel, out_c, strides, dilation, padding, groups) else { continue };
+        cases += 1;
+
+        let (x, kernel) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()));
+        let (bias, dy) = (draws.floats(g.out_c), draws.floats(g.output_len()));
+        let want = reference::conv_forward(&g, &x, &kernel, Some(&bias));
+        let want_dkernel = reference::conv_backward_weights(&g, &x, &dy);
+        let (images, rows) = (size(&mut draws, 3), size(&mut draws, g.patch()));
+        on_each(|| {
+            let (isa, epilogue) = (Isa::get(), Epilogue::from(Some(bias.as_slice())));
+            let (mut y, pieces) = (vec![f32::NAN; dy.len()], direct::Pieces::Panels(images));
+            let values = Kernel { values: &kernel, turned: false };
+            g.convolve_in(pieces, isa, &x, values, epilogue, &mut y, &workspace);
+            assert_close(&y, &want, 1e-5);
+            let mut dkernel = vec![0.0; kernel.len()];
+            g.sum_weights_in(Shares::Rows(rows), isa, &x, &dy, &mut dkernel, &mut [], &workspace);
+            assert_close(&dkernel, &want_dkernel, 1e-5);
+        });
+        if let Some(turned) = g.turned() {
+            let want = reference::conv_backward_data(&g, &dy, &kernel);
+            on_each(|| {
+                let (mut dx, pieces) = (vec![f32::NAN; x.len()], direct::Pieces::Panels(images));
+                let values = Kernel { values: &kernel, turned: true };
+                turned.convolve_in(pieces, Isa::get(), &dy, values, Epilogue::default(), &mut dx, &workspace);
+                assert_close(&dx, &want, 1e-5);
+            });
+        }
+    }
+}
+
 /// Several tiles and pieces; all tile and run widths.
 fn larger_geometries() -> Vec<Conv2d> {
     [
@@ -140,6 +211,7 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([3, 31, 29, 16], [5, 4], 24, [3, 2], Padding::Same, 1),
         ([1, 60, 61, 24], [3, 3], 32, [2, 2], Padding::Same, 1),
         ([5, 30, 31, 40], [3, 3], 40, [1, 1], Padding::Same, 40),
+        ([4, 7, 7, 170], [3, 3], 180, [1, 1], Padding::Same, 1),
         ([5, 30, 31, 40], [3, 3], 80, [2, 2], Padding::Same, 40),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {

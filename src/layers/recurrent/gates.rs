@@ -205,7 +205,7 @@ impl Gates {
             Some(bias) => fill_rows(z.data_mut(), bias),
             None => z.data_mut().fill(0.0),
         }
-        let product = Product { kernel: &kernel, first: 0, columns, drops: drops.input.as_ref() };
+        let product = Product { kernel: &kernel, first: 0, columns, drops: drops.input.as_ref(), turned: None };
         product.forward(x.data(), 1.0, Place { rows: z.data_mut(), len: columns, first: 0 }, cx.workspace());
         Ok(z)
     }
@@ -213,7 +213,8 @@ impl Gates {
     /// Adds the kernel's gradient for those of [`project`](Self::project), and returns that of `x`.
     pub fn project_back(&self, x: &Tensor, dz: &Tensor, drops: &Drops, cx: &mut Backward<'_>) -> Option<Tensor> {
         let (kernel, workspace) = (self.kernel.value(), cx.workspace().clone());
-        let product = Product { kernel: &kernel, first: 0, columns: dz.last(), drops: drops.input.as_ref() };
+        let product =
+            Product { kernel: &kernel, first: 0, columns: dz.last(), drops: drops.input.as_ref(), turned: None };
         let place = Place { rows: dz.data(), len: dz.last(), first: 0 };
         if let Some(dkernel) = cx.gradient(&self.kernel) {
             product.add_weights(x.data(), &place, dkernel, &workspace);

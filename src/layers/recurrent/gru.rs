@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product};
+use super::product::{Place, Product, turned};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -100,12 +100,17 @@ impl GRUCell {
     }
 
     /// The products of the state: with the gates' columns, and with those of the new values.
-    fn products<'a>(&self, kernel: &'a Tensor, drops: [Option<&'a Tensor>; 2]) -> [Product<'a>; 2] {
+    fn products<'a>(
+        &self,
+        kernel: &'a Tensor,
+        drops: [Option<&'a Tensor>; 2],
+        turned: Option<&'a [f32]>,
+    ) -> [Product<'a>; 2] {
         let units = self.gates.units;
         let [gates, new] = drops;
         [
-            Product { kernel, first: 0, columns: 2 * units, drops: gates },
-            Product { kernel, first: 2 * units, columns: units, drops: new },
+            Product { kernel, first: 0, columns: 2 * units, drops: gates, turned },
+            Product { kernel, first: 2 * units, columns: units, drops: new, turned },
         ]
     }
 
@@ -159,7 +164,7 @@ impl Cell for GRUCell {
         }
         let mut z = self.gates.project(&x, input_bias.as_deref(), &drops, cx)?;
         let kernel = self.gates.recurrent_kernel.value();
-        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()]);
+        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()], None);
         // The state's part of the new values; without reset_after, r ∘ h.
         let mut inner = cx.scratch([sequence.steps(), batch, units]);
         let mut sums = (cx.recording() && self.keeps_sums()).then(|| cx.scratch(z.shape()));
@@ -234,8 +239,9 @@ impl Cell for GRUCell {
         let drops = Gates::restore_drops(cx)?;
         let [gate_drops, new_drops] = Self::split(&drops.state)?;
         let kernel = self.gates.recurrent_kernel.value();
-        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()]);
         let workspace = cx.workspace().clone();
+        let turned = turned(&kernel, &workspace);
+        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()], Some(&turned));
         let (mut rows, mut dinner) = (workspace.take(batch * 3 * units), workspace.take(batch * units));
         // The gradients of the sums take the place of the gates in z; with reset_after, those of the state's part of the
         // new values that of this part.
@@ -318,6 +324,7 @@ impl Cell for GRUCell {
             let dnew = Place { rows: z.data(), len: 3 * units, first: 2 * units };
             self.gates.recurrent_back(new, inner.data(), dnew, cx);
         }
+        workspace.give(turned);
         if let Some(dbias) = self.gates.bias.as_ref().and_then(|bias| cx.gradient(bias)) {
             let (first, second) = dbias.split_at_mut(3 * units);
             let mut sums = workspace.take(3 * units);

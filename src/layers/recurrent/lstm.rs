@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product};
+use super::product::{Place, Product, turned};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -257,7 +257,8 @@ impl Cell for LSTMCell {
         let bias = self.gates.bias.as_ref().map(Param::value);
         let mut z = self.gates.project(&x, bias.as_ref().map(|b| b.data()), &drops, cx)?;
         let kernel = self.gates.recurrent_kernel.value();
-        let product = Product { kernel: &kernel, first: 0, columns: 4 * units, drops: drops.state.as_ref() };
+        let product =
+            Product { kernel: &kernel, first: 0, columns: 4 * units, drops: drops.state.as_ref(), turned: None };
         let memory = self.memory();
         let mut a = cx.scratch([sequence.steps(), batch, units]);
         let mut sums = (cx.recording() && memory.keeps_sums()).then(|| cx.scratch(z.shape()));
@@ -289,8 +290,15 @@ impl Cell for LSTMCell {
         let x = cx.restore()?;
         let drops = Gates::restore_drops(cx)?;
         let kernel = self.gates.recurrent_kernel.value();
-        let product = Product { kernel: &kernel, first: 0, columns: 4 * units, drops: drops.state.as_ref() };
         let workspace = cx.workspace().clone();
+        let turned = turned(&kernel, &workspace);
+        let product = Product {
+            kernel: &kernel,
+            first: 0,
+            columns: 4 * units,
+            drops: drops.state.as_ref(),
+            turned: Some(&turned),
+        };
         let mut row = workspace.take(4 * units);
         let first = sequence.backward(gradients, &workspace, |t, before, after, dafter, dbefore| {
             let sums = sums.as_ref().map(|sums| &sums.data()[t * batch * 4 * units..][..batch * 4 * units]);
@@ -303,6 +311,7 @@ impl Cell for LSTMCell {
         })?;
         workspace.give(row);
         self.gates.recurrent_back(product, sequence.before(0), Place { rows: z.data(), len: 4 * units, first: 0 }, cx);
+        workspace.give(turned);
         self.gates.bias_back(&z, cx);
         Ok((self.gates.project_back(&x, &z, &drops, cx), first))
     }

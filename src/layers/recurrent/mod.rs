@@ -248,7 +248,12 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
     }
 
     fn config(&self) -> Result<Config> {
-        config::of(self)
+        let mut config = config::of(self)?;
+        if config.contains_key("filters") {
+            // A convolution has these in the place of units.
+            config.remove("units");
+        }
+        Ok(config)
     }
 
     fn check(&self) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Products of inputs or states with the kernels of gates, with parts of what goes in dropped.
 
-use crate::kernels::gemm::{Mat, MatMut, gemm_parallel};
+use crate::kernels::gemm::{Mat, MatMut, gemm_parallel, transpose};
 use crate::kernels::vectorised;
 use crate::runtime::Workspace;
 use crate::tensor::Tensor;
@@ -18,6 +18,8 @@ pub(super) struct Product<'a> {
     pub columns: usize,
     /// `(groups, batch, inputs)`: what the inputs are multiplied by for each group of columns; none: nothing is dropped.
     pub drops: Option<&'a Tensor>,
+    /// The transpose of the whole kernel, where it is needed at each step of a way back.
+    pub turned: Option<&'a [f32]>,
 }
 
 /// Rows of some length, of which the columns from `first` on are meant.
@@ -42,6 +44,17 @@ impl Product<'_> {
     fn kernel(&self, columns: &Range<usize>) -> Mat<'_> {
         let all = self.kernel.shape()[1];
         Mat::strided(&self.kernel.data()[self.first + columns.start..], self.inputs(), columns.len(), all)
+    }
+
+    /// The transpose of some columns of the kernel.
+    fn turned(&self, columns: &Range<usize>) -> Mat<'_> {
+        match self.turned {
+            Some(turned) => {
+                let first = (self.first + columns.start) * self.inputs();
+                Mat::new(&turned[first..], columns.len(), self.inputs())
+            }
+            None => self.kernel(columns).t(),
+        }
     }
 
     /// `y = dropped x · kernel + beta y`
@@ -75,11 +88,11 @@ impl Product<'_> {
         for (g, (drops, columns)) in self.groups().enumerate() {
             let dy = Mat::strided(&dy.rows[dy.first + columns.start..], rows, columns.len(), dy.len);
             let Some(drops) = drops else {
-                gemm_parallel(1.0, dy, self.kernel(&columns).t(), beta, MatMut::new(dx, rows, self.inputs()));
+                gemm_parallel(1.0, dy, self.turned(&columns), beta, MatMut::new(dx, rows, self.inputs()));
                 continue;
             };
             let mut part = workspace.take(dx.len());
-            gemm_parallel(1.0, dy, self.kernel(&columns).t(), 0.0, MatMut::new(&mut part, rows, self.inputs()));
+            gemm_parallel(1.0, dy, self.turned(&columns), 0.0, MatMut::new(&mut part, rows, self.inputs()));
             if g == 0 && beta == 0.0 {
                 dx.fill(0.0);
             }
@@ -92,6 +105,13 @@ impl Product<'_> {
             workspace.give(part);
         }
     }
+}
+
+/// The transpose of a kernel, in memory of the workspace.
+pub(super) fn turned(kernel: &Tensor, workspace: &Workspace) -> Vec<f32> {
+    let mut turned = workspace.take(kernel.len());
+    transpose(Mat::new(kernel.data(), kernel.shape()[0], kernel.shape()[1]), &mut turned);
+    turned
 }
 
 /// Each step's values times the same `drops`.

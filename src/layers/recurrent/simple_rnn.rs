@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product};
+use super::product::{Place, Product, turned};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -82,7 +82,7 @@ impl Cell for SimpleRNNCell {
         // Of each step: the sum, then what its gradient needs of it.
         let mut z = self.gates.project(&x, bias.as_ref().map(|b| b.data()), &drops, cx)?;
         let kernel = recurrent_kernel.value();
-        let product = Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref() };
+        let product = Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref(), turned: None };
         let workspace = cx.workspace().clone();
         sequence.forward(|t, before, after| {
             let z = &mut z.data_mut()[t * batch * units..][..batch * units];
@@ -106,8 +106,10 @@ impl Cell for SimpleRNNCell {
         let x = cx.restore()?;
         let drops = Gates::restore_drops(cx)?;
         let kernel = recurrent_kernel.value();
-        let product = Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref() };
         let workspace = cx.workspace().clone();
+        let turned = turned(&kernel, &workspace);
+        let product =
+            Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref(), turned: Some(&turned) };
         // The gradients of the sums take the place of these.
         let first = sequence.backward(gradients, &workspace, |t, _, _, dafter, dbefore| {
             let z = &mut z.data_mut()[t * batch * units..][..batch * units];
@@ -117,6 +119,7 @@ impl Cell for SimpleRNNCell {
             Ok(())
         })?;
         self.gates.recurrent_back(product, sequence.before(0), Place { rows: z.data(), len: units, first: 0 }, cx);
+        workspace.give(turned);
         self.gates.bias_back(&z, cx);
         Ok((self.gates.project_back(&x, &z, &drops, cx), first))
     }

@@ -4,14 +4,15 @@
 //! microseconds, or longer where the system wakes it on a core that is busy. So for a moment after a loop its threads
 //! stay awake, and yield to other programs meanwhile.
 
+use rayon::{Scope, ThreadPool};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a thread looks out for the next loop, and how long it waits for the others at the end of one before it
-/// sleeps: some times what waking costs.
-const AWAKE: Duration = Duration::from_micros(100);
+/// sleeps: a step of a small network. (An MLP 784-128-10 in batches of 32 was a sixth faster than with 100 µs.)
+const AWAKE: Duration = Duration::from_micros(200);
 
 thread_local! {
     /// Whether this thread is in a loop: one inside runs on this thread alone.
@@ -40,35 +41,55 @@ impl Drop for Flag {
 }
 
 /// Calls `work` with each item, on all threads of the pool that this one belongs to, or of the process's.
-pub(super) fn share<I: ExactSizeIterator<Item: Send> + Send>(items: I, work: impl Fn(I::Item) + Sync) {
-    let helpers = items.len().min(rayon::current_num_threads()) - 1;
+///
+/// Half of the threads take items from the front and half from the back, so that in the next such loop most items
+/// meet the same core again, and in its cache what they work on.
+pub(super) fn share<I>(items: I, work: impl Fn(I::Item) + Sync)
+where
+    I: ExactSizeIterator<Item: Send> + DoubleEndedIterator + Send,
+{
+    let pool = rayon::current_thread_index().is_none().then(super::pool).flatten();
+    let threads = pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads);
+    let helpers = items.len().min(threads).saturating_sub(1);
     let items = Mutex::new(items);
-    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let run = || {
+    let run = |from_back: bool| {
         let _inside = Flag::set(&INSIDE);
+        let next = || {
+            let mut items = items.lock().unwrap_or_else(PoisonError::into_inner);
+            if from_back { items.next_back() } else { items.next() }
+        };
         while let Some(item) = next() {
             work(item);
         }
     };
     if helpers == 0 {
-        return run();
+        return run(false);
     }
     // While it waits for the others, this thread is to do nothing else.
     let _looks_out = Flag::set(&LOOKS_OUT);
     let busy = AtomicUsize::new(0);
-    let help = |_: &rayon::Scope<'_>| {
+    let help = |from_back| {
         busy.fetch_add(1, Ordering::Relaxed);
-        run();
+        run(from_back);
         if !LOOKS_OUT.get() {
             rayon::spawn(look_out);
         }
         busy.fetch_sub(1, Ordering::Release);
     };
-    rayon::in_place_scope(|scope| {
-        (0..helpers).for_each(|_| scope.spawn(help));
-        run();
+    let help = &help;
+    // One that comes when all is done has nothing to do: nobody waits for a thread that is slow to wake.
+    in_scope(pool, |scope| {
+        (0..helpers).for_each(|i| scope.spawn(move |_| help(i % 2 == 0)));
+        run(false);
         wait_until(|| busy.load(Ordering::Acquire) == 0);
     });
+}
+
+fn in_scope<'scope>(pool: Option<&ThreadPool>, work: impl FnOnce(&Scope<'scope>)) {
+    match pool {
+        Some(pool) => pool.in_place_scope(work),
+        None => rayon::in_place_scope(work),
+    }
 }
 
 /// Takes part in loops as they come; returns when none has for a while.
