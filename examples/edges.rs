@@ -51,8 +51,8 @@ fn drawing(height: usize, width: usize) -> Array3<f32> {
     Array3::from_shape_fn((height, width, 3), |(i, j, channel)| {
         let (y, x) = (i as f32 / h, j as f32 / w);
         let hill = 0.75 + 0.1 * (x * 5.0).sin();
-        let roof = y > 0.3 && y < 0.5 && (x - 0.45).abs() < (y - 0.3) * 0.8;
-        let wall = y >= 0.5 && y < 0.78 && (x - 0.45).abs() < 0.13;
+        let roof = (0.3..0.5).contains(&y) && (x - 0.45).abs() < (y - 0.3) * 0.8;
+        let wall = (0.5..0.78).contains(&y) && (x - 0.45).abs() < 0.13;
         let window = (y - 0.6).abs() < 0.045 && ((x - 0.38).abs() < 0.03 || (x - 0.52).abs() < 0.03);
         let sun = (x - 0.82).hypot((y - 0.2) * h / w) < 0.07;
         let color = match () {
