@@ -52,11 +52,13 @@
 //! | `progress` | yes | a moving progress bar in terminals |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
+//! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
 //! | `full` | no | all that need no system library |
 
 pub mod activations;
+pub mod applications;
 pub mod config;
 pub mod constraints;
 pub mod data;

@@ -3,41 +3,14 @@
 
 #![cfg(feature = "keras")]
 
-use cornu::layers::Interpolation;
+use cornu::applications::Hed;
 use cornu::prelude::*;
 use ndarray::{ArrayD, IxDyn};
-
-/// Holistically-nested edge detection on VGG16's convolutions (Xie and Tu, *Holistically-Nested Edge Detection*, 2015),
-/// for images of this size.
-fn edges(height: usize, width: usize) -> Result<Model> {
-    let image = Input::new([height, width, 3]).node();
-    let mut x = image.clone();
-    let mut sides = Vec::new();
-    for (i, (filters, convolutions)) in [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)].into_iter().enumerate() {
-        let shape = x.shape()?.sample().iter().map(|size| size.unwrap_or(0)).collect::<Vec<_>>();
-        let mut block = Sequential::new().with_name(&format!("block{}", i + 1));
-        block.add(Input::new(shape));
-        if i > 0 {
-            block.add(MaxPooling2D::new(2).padding(Padding::Same));
-        }
-        for k in 1..=convolutions {
-            let convolution = Conv2D::new(filters, 3).padding(Padding::Same).activation("relu");
-            block.add(convolution.name(&format!("block{}_conv{k}", i + 1)));
-        }
-        block.build()?;
-        x = block.call(&x)?;
-        let side = Conv2D::new(1, 1).name(&format!("dsn{}", i + 1)).call(&x)?;
-        sides.push(Resizing::new(height, width).interpolation(Interpolation::Bilinear).call(&side)?);
-    }
-    let together = Conv2D::new(1, 1).activation("sigmoid").name("fuse").call(&Concatenate::new().call(&sides)?)?;
-    Model::new(&image, &together)
-}
 
 #[test]
 fn edge_detection_of_real_weights() {
     let Some(folder) = std::env::var_os("CORNU_MODELS").map(std::path::PathBuf::from) else { return };
-    let mut model = edges(21, 18).unwrap();
-    model.load_weights(folder.join("hed_bsds500.weights.h5")).unwrap();
+    let model = Hed::new(21, 18).weights(folder.join("hed_bsds500.weights.h5")).build().unwrap();
     let image = ArrayD::from_shape_fn(IxDyn(&[1, 21, 18, 3]), |at| {
         let mean = [104.00699, 116.66877, 122.67892][at[3]];
         127.5 + 127.5 * ((at[1] * 7 + at[2] * at[2] * 3 + at[3] * 5) as f32 * 0.37).sin() - mean

@@ -3,6 +3,8 @@
 //! What `fit`, `evaluate` and `predict` accept is anything with [`Rows`]: every `ndarray` array or view
 //! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s.
 
+#[cfg(feature = "image")]
+pub mod image;
 pub mod npy;
 mod rows;
 

@@ -111,7 +111,13 @@ impl<const N: usize> Margins<N> {
         input: &Shape,
         change: impl Fn(usize, [usize; 2], &'static str) -> Result<usize>,
     ) -> Result<Shape> {
-        spatial_shape::<N>(input, channels::<N>(input)?, |axis, n| change(n, self.0[axis], side::<N>(axis)))
+        // Margins do not depend on the channels: with channels first in the data, images of any width have these last.
+        let unknown = input.rank() == N + 2 && input.last().is_none();
+        let channels = if unknown { 1 } else { channels::<N>(input)? };
+        let shape = spatial_shape::<N>(input, channels, |axis, n| change(n, self.0[axis], side::<N>(axis)))?;
+        let mut dims = shape.dims().to_vec();
+        dims.iter_mut().skip(N + 1).filter(|_| unknown).for_each(|channels| *channels = None);
+        Ok(Shape::new(dims))
     }
 
     /// `x` with borders of this value around each sample.

@@ -230,8 +230,7 @@ impl Model {
     /// # Errors
     /// When an output does not depend on these inputs alone, two layers have the same name, or weights cannot be made.
     pub fn new(inputs: impl Into<Symbols>, outputs: impl Into<Symbols>) -> Result<Model> {
-        let mut model = Model::empty("functional");
-        model.pending = Some(graph(&inputs.into().0, &outputs.into().0)?);
+        let mut model = Model::unbuilt("functional", inputs, outputs)?;
         model.build()?;
         Ok(model)
     }
@@ -241,10 +240,16 @@ impl Model {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn seeded(name: &str, seed: u64, inputs: impl Into<Symbols>, outputs: impl Into<Symbols>) -> Result<Model> {
-        let mut model = Model::empty(name);
+        let mut model = Model::unbuilt(name, inputs, outputs)?;
         model.seed = seed;
-        model.pending = Some(graph(&inputs.into().0, &outputs.into().0)?);
         model.build()?;
+        Ok(model)
+    }
+
+    /// As [`new`](Self::new), under a name and without weights.
+    pub(crate) fn unbuilt(name: &str, inputs: impl Into<Symbols>, outputs: impl Into<Symbols>) -> Result<Model> {
+        let mut model = Model::empty(name);
+        model.pending = Some(graph(&inputs.into().0, &outputs.into().0)?);
         Ok(model)
     }
 

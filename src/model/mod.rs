@@ -102,6 +102,65 @@ impl Model {
         self.layers().iter().for_each(|layer| layer.set_trainable(trainable));
     }
 
+    /// Freezes the layers of these names (`false`) or lets them learn (`true`). Compile again after a change.
+    ///
+    /// ```
+    /// use cornu::prelude::*;
+    /// let mut model = Sequential::new();
+    /// model.add(Input::new([4])).add(Dense::new(3).name("hidden")).add(Dense::new(1).name("top"));
+    /// model.build()?;
+    /// model.set_trainable_of(["hidden"], false)?;
+    /// assert_eq!(model.trainable_weights().len(), 2);
+    /// assert!(model.set_trainable_of(["hiden"], false).unwrap_err().to_string().contains("did you mean 'hidden'"));
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When there is no layer of a name; then nothing is changed.
+    pub fn set_trainable_of<N: AsRef<str>>(
+        &mut self,
+        names: impl IntoIterator<Item = N>,
+        trainable: bool,
+    ) -> Result<()> {
+        let layers: Vec<LayerHandle> =
+            names.into_iter().map(|name| self.layer(name.as_ref())).collect::<Result<_>>()?;
+        layers.iter().for_each(|layer| layer.set_trainable(trainable));
+        Ok(())
+    }
+
+    /// Freezes the layers whose names begin so (`false`) or lets them learn (`true`): `"block5_"` of a VGG. Compile
+    /// again after a change.
+    ///
+    /// # Errors
+    /// When no layer's name begins so.
+    pub fn set_trainable_prefix(&mut self, prefix: &str, trainable: bool) -> Result<()> {
+        let layers = self.layers();
+        let names: Vec<String> = layers.iter().map(LayerHandle::name).collect();
+        ensure!(
+            names.iter().any(|name| name.starts_with(prefix)),
+            Argument,
+            "no layer's name begins with '{prefix}'; the layers are {}",
+            names.join(", ")
+        );
+        let chosen = layers.iter().zip(&names).filter(|(_, name)| name.starts_with(prefix));
+        chosen.for_each(|(layer, _)| layer.set_trainable(trainable));
+        Ok(())
+    }
+
+    /// Freezes all layers but the last `n` of [`layers`](Self::layers), which learn (Keras: a loop over
+    /// `model.layers[:-n]`). Layers without weights count. Compile again after a change.
+    ///
+    /// # Errors
+    /// When the model has fewer layers.
+    pub fn freeze_all_but_last(&mut self, n: usize) -> Result<()> {
+        let layers = self.layers();
+        let frozen = layers.len().checked_sub(n).ok_or_else(|| {
+            Error::Argument(format!("all but the last {n} layers: the model has only {}", layers.len()))
+        })?;
+        layers.iter().enumerate().for_each(|(i, layer)| layer.set_trainable(i >= frozen));
+        Ok(())
+    }
+
     /// Whether the shapes are known and the weights made.
     pub fn is_built(&self) -> bool {
         self.graph.is_some()
