@@ -30,7 +30,11 @@ struct Plan {
 fn main() -> cornu::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let short = std::env::var_os("CORNU_SHORT").is_some() || arguments.is_empty();
-    let per_class = arguments.get(1).and_then(|count| count.parse().ok()).unwrap_or(20);
+    let number = |text: &String| {
+        let wrong = |_| cornu::Error::Argument(format!("'{text}' is not a number of images a class"));
+        text.parse().map_err(wrong)
+    };
+    let per_class = arguments.get(1).map_or(Ok(20), number)?;
     let plan = match short {
         true => Plan { seeds: 1, per_class: 2, tests: 20, epochs: 2, enlarged: 1 },
         false => Plan { seeds: 3, per_class, tests: 500, epochs: 15, enlarged: 2 },

@@ -279,7 +279,7 @@ fn tasks(m: usize, k: usize, n: usize) -> usize {
         return 1;
     }
     // Lower or narrower, and what they share is read too often.
-    let most = if m > SHARED_ROWS { m / 256 } else { n.div_ceil(64) };
+    let most = if m > SHARED_ROWS { m.div_ceil(256) } else { n.div_ceil(64) };
     1 << (flops / TASK_FLOPS).clamp(2, MOST_TASKS).min(most.max(1)).ilog2()
 }
 

@@ -2,8 +2,8 @@
 //! that it reads.
 //!
 //! The right operand is cut into panels as wide as a tile. A panel is read again for each few rows of the left one, so
-//! where there are many rows, its rows are copied to follow each other. The left one is copied only where it
-//! is read by columns that are far apart.
+//! where there are many rows, its rows are copied to follow each other. The left one is copied, a few rows at a time and
+//! as a tile reads them, where there are enough columns to make up for it.
 
 use super::scratch::Scratch;
 use super::simd::{Isa, Lanes, Work};
