@@ -17,9 +17,10 @@ mod sums;
 mod tests;
 mod wide;
 
+use super::epilogue::Epilogue;
+use super::packed::{Layout, Packed};
 use super::reduce;
 use super::simd::Isa;
-use super::tile::Start;
 use crate::error::{Result, ensure};
 use crate::runtime::{Workspace, threads};
 use crate::shape::{Padding, Window};
@@ -59,28 +60,6 @@ const PIECE_FLOPS: f64 = (1 << 20) as f64;
 const MAX_PIECES: usize = 16;
 /// ... and partial sums of the weights' gradient are fewer.
 const MAX_PARTIAL: usize = 8;
-
-/// What is done to the result of the forward pass before it is stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Epilogue<'a> {
-    /// Is added: a value for each output channel.
-    pub bias: Option<&'a [f32]>,
-    /// Whether negative values become 0.
-    pub relu: bool,
-}
-
-impl<'a> From<Option<&'a [f32]>> for Epilogue<'a> {
-    fn from(bias: Option<&'a [f32]>) -> Self {
-        Epilogue { bias, relu: false }
-    }
-}
-
-impl<'a> Epilogue<'a> {
-    /// What the sums of the channels from this one on begin with.
-    fn start(&self, channel: usize) -> Start<'a> {
-        self.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[channel..]))
-    }
-}
 
 /// How the gradient by the kernel is cut into pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +229,7 @@ impl Conv2d {
         Plan::of(self, Isa::get())
     }
 
-    /// `y = x * kernel`, and what the epilogue adds: a bias for each output channel, a ReLU. A bias alone can be
-    /// given as `Some(&bias)`, none as `None`.
+    /// `y = x * kernel`, and what the epilogue does to it. A bias alone can be given as `Some(&bias)`, none as `None`.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
@@ -263,16 +241,40 @@ impl Conv2d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
+        self.forward_packed(x, kernel, None, epilogue.into(), y, workspace);
+    }
+
+    /// [`forward`](Self::forward) with a copy of the kernel that somebody keeps in this
+    /// [`layout`](Self::forward_layout).
+    pub(crate) fn forward_packed(
+        &self,
+        x: &[f32],
+        kernel: &[f32],
+        packed: Option<&Packed>,
+        epilogue: Epilogue,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
         self.check(x.len(), kernel.len(), y.len());
-        let (isa, epilogue) = (Isa::get(), epilogue.into());
-        assert!(epilogue.bias.is_none_or(|bias| bias.len() == self.out_c), "length of the bias");
+        epilogue.check(self.out_c, y.len());
+        let isa = Isa::get();
         match plan::forward(self, isa) {
-            plan::Forward::Depthwise => self.depthwise(isa, x, kernel, epilogue, y, workspace),
+            plan::Forward::Depthwise => {
+                self.depthwise(isa, x, kernel, epilogue, y, workspace);
+                if epilogue.gate.is_some() {
+                    epilogue.end().apply(y);
+                }
+            }
             plan::Forward::Wide(wide) => wide.forward(isa, x, kernel, epilogue, y, workspace),
             plan::Forward::Product => {
-                self.convolve(isa, x, Kernel { values: kernel, turned: false }, epilogue, y, workspace);
+                self.convolve(isa, x, Kernel { values: kernel, turned: false, packed }, epilogue, y, workspace);
             }
         }
+    }
+
+    /// How the forward pass reads a kernel, if it pays to keep a copy of it.
+    pub(crate) fn forward_layout(&self) -> Option<Layout> {
+        matches!(plan::forward(self, Isa::get()), plan::Forward::Product).then(|| self.layout(false))
     }
 
     /// The gradient by the input, into `dx`, from the one by the output.
@@ -280,18 +282,45 @@ impl Conv2d {
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
+        self.backward_data_packed(dy, kernel, None, None, dx, workspace);
+    }
+
+    /// [`backward_data`](Self::backward_data) with a copy of the kernel that somebody keeps in this
+    /// [`layout`](Self::data_layout). Where `gate`, of the size of the input, is not above 0, the gradient becomes 0.
+    pub(crate) fn backward_data_packed(
+        &self,
+        dy: &[f32],
+        kernel: &[f32],
+        packed: Option<&Packed>,
+        gate: Option<&[f32]>,
+        dx: &mut [f32],
+        workspace: &Workspace,
+    ) {
         self.check(dx.len(), kernel.len(), dy.len());
-        let isa = Isa::get();
+        let epilogue = Epilogue { gate, ..Epilogue::default() };
+        epilogue.check(self.in_c, dx.len());
+        let (isa, end) = (Isa::get(), epilogue.end());
         match plan::data(self, isa) {
-            plan::Data::Depthwise => self.depthwise_data(isa, dy, kernel, dx, workspace),
             plan::Data::Turned(turned) => {
-                let kernel = Kernel { values: kernel, turned: true };
-                turned.convolve(isa, dy, kernel, Epilogue::default(), dx, workspace);
+                let kernel = Kernel { values: kernel, turned: true, packed };
+                return turned.convolve(isa, dy, kernel, epilogue, dx, workspace);
             }
-            plan::Data::Phases(phases) => self.backward_data_by_phases(isa, dy, kernel, dx, &phases),
+            plan::Data::Phases(phases) => return self.backward_data_by_phases(isa, dy, kernel, dx, &phases, end),
+            plan::Data::Depthwise => self.depthwise_data(isa, dy, kernel, dx, workspace),
             plan::Data::WidePatches(wide) => wide.backward_data(isa, dy, kernel, dx, workspace),
             plan::Data::Patches => self.backward_data_by_patches(isa, dy, kernel, dx),
         }
+        end.apply(dx);
+    }
+
+    /// How [`backward_data`](Self::backward_data) reads a kernel, if it pays to keep a copy of it.
+    pub(crate) fn data_layout(&self) -> Option<Layout> {
+        matches!(plan::data(self, Isa::get()), plan::Data::Turned(_)).then(|| self.layout(true))
+    }
+
+    fn layout(&self, turned: bool) -> Layout {
+        let taps = self.kernel_h * self.kernel_w;
+        Layout::Kernel { taps, in_c: self.in_c / self.groups, out_c: self.out_c, groups: self.groups, turned }
     }
 
     /// Adds the gradient by the kernel to `dkernel`.

@@ -1,6 +1,8 @@
 //! Convolution over three axes: the taps along the depth become channels of a convolution over two.
 
-use super::conv::{Conv2d, Epilogue};
+use super::conv::Conv2d;
+use super::epilogue::Epilogue;
+use super::packed::{Layout, Packed};
 use super::reduce;
 use crate::error::{Error, Result, ensure};
 use crate::runtime::{Workspace, threads};
@@ -128,8 +130,22 @@ impl Conv3d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
+        self.forward_packed(x, kernel, None, epilogue.into(), y, workspace);
+    }
+
+    /// [`forward`](Self::forward) with a copy of the kernel that somebody keeps in this
+    /// [`layout`](Self::forward_layout).
+    pub(crate) fn forward_packed(
+        &self,
+        x: &[f32],
+        kernel: &[f32],
+        packed: Option<&Packed>,
+        epilogue: Epilogue,
+        y: &mut [f32],
+        workspace: &Workspace,
+    ) {
         if self.flat() {
-            return self.plane.forward(x, kernel, epilogue, y, workspace);
+            return self.plane.forward_packed(x, kernel, packed, epilogue, y, workspace);
         }
         let (planes, turned) = (self.gather(x, workspace), self.turn(kernel, workspace));
         self.plane.forward(&planes, &turned, epilogue, y, workspace);
@@ -137,17 +153,42 @@ impl Conv3d {
         workspace.give(turned);
     }
 
+    /// How [`forward`](Self::forward) reads a kernel, if it pays to keep a copy of it.
+    pub(crate) fn forward_layout(&self) -> Option<Layout> {
+        if self.flat() { self.plane.forward_layout() } else { None }
+    }
+
+    /// How [`backward_data`](Self::backward_data) reads a kernel, if it pays to keep a copy of it.
+    pub(crate) fn data_layout(&self) -> Option<Layout> {
+        if self.flat() { self.plane.data_layout() } else { None }
+    }
+
     /// The gradient by the input, into `dx`, from the one by the output.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
+        self.backward_data_packed(dy, kernel, None, None, dx, workspace);
+    }
+
+    /// [`backward_data`](Self::backward_data) with a copy of the kernel that somebody keeps in this
+    /// [`layout`](Self::data_layout). Where `gate`, of the size of the input, is not above 0, the gradient becomes 0.
+    pub(crate) fn backward_data_packed(
+        &self,
+        dy: &[f32],
+        kernel: &[f32],
+        packed: Option<&Packed>,
+        gate: Option<&[f32]>,
+        dx: &mut [f32],
+        workspace: &Workspace,
+    ) {
         if self.flat() {
-            return self.plane.backward_data(dy, kernel, dx, workspace);
+            return self.plane.backward_data_packed(dy, kernel, packed, gate, dx, workspace);
         }
         let (mut planes, turned) = (workspace.take(self.plane.input_len()), self.turn(kernel, workspace));
         self.plane.backward_data(dy, &turned, &mut planes, workspace);
         self.scatter(&planes, dx);
+        Epilogue { gate, ..Epilogue::default() }.end().apply(dx);
         workspace.give(planes);
         workspace.give(turned);
     }

@@ -9,11 +9,14 @@
 //! assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 //! ```
 
+use super::epilogue::Epilogue;
+use super::packed::Packed;
 use super::product::{DEPTH, Panels, Source, Transpose, WIDTH, product, product_at};
 use super::scratch::Scratch;
 use super::simd::{Isa, Lanes, Work};
-use super::tile::{Reading, Sizes, Start, split};
+use super::tile::{End, Reading, Sizes, Start, split};
 use crate::runtime::threads;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// A view of a matrix that is read: rows of contiguous values, or the transpose of such.
@@ -128,6 +131,17 @@ impl<'a> MatMut<'a> {
         }
     }
 
+    /// The same for a while.
+    fn again(&mut self) -> MatMut<'_> {
+        MatMut { data: &mut *self.data, ..*self }
+    }
+
+    /// Does what is left to do to each row, where they are contiguous.
+    fn apply(&mut self, end: End) {
+        let step = self.row_stride;
+        self.rows_mut().enumerate().for_each(|(i, row)| end.from(i * step).apply(row));
+    }
+
     /// The rows, where they are contiguous.
     fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         let cols = self.cols;
@@ -141,7 +155,7 @@ impl<'a> MatMut<'a> {
 /// # Panics
 /// When the sizes do not fit: `a` is m x k, `b` is k x n, `c` is m x n.
 pub fn gemm(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
-    multiply(alpha, a, b, Old::Times(beta), c, false);
+    multiply(alpha, a, b, Old::Times(beta), End::Plain, c, false);
 }
 
 /// [`gemm`] with the rows of `c` cut into blocks that run on all threads, if they are worth it.
@@ -149,7 +163,7 @@ pub fn gemm(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
 /// # Panics
 /// As [`gemm`].
 pub fn gemm_parallel(alpha: f32, a: Mat, b: Mat, beta: f32, c: MatMut) {
-    multiply(alpha, a, b, Old::Times(beta), c, true);
+    multiply(alpha, a, b, Old::Times(beta), End::Plain, c, true);
 }
 
 /// Copies the transpose of `a` into `to`: for a product that needs it again and again.
@@ -167,14 +181,27 @@ pub fn transpose(a: Mat, to: &mut [f32]) {
     Isa::get().run(Transpose { from: a.data, from_step: a.row_stride, to, to_step: cols, rows, cols });
 }
 
-/// `c = a * b + bias`, where `bias`, if there is one, is added to each row; `c` has no gaps.
+/// `c = a * b`, and what the epilogue does to it: a bias alone can be given as `Some(&bias)`. `c` has no gaps.
 ///
 /// # Panics
 /// When the sizes do not fit.
-pub fn gemm_bias(a: Mat, b: Mat, bias: Option<&[f32]>, c: &mut [f32]) {
-    let (rows, cols) = (a.rows, b.cols);
-    assert!(bias.is_none_or(|bias| bias.len() == cols), "length of the bias");
-    multiply(1.0, a, b, bias.map_or(Old::Times(0.0), Old::Bias), MatMut::new(c, rows, cols), true);
+pub fn gemm_with<'e>(a: Mat, b: Mat, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
+    let (rows, cols, epilogue) = (a.rows, b.cols, epilogue.into());
+    epilogue.check(cols, c.len());
+    let old = epilogue.bias.map_or(Old::Times(0.0), Old::Bias);
+    multiply(1.0, a, b, old, epilogue.end(), MatMut::new(c, rows, cols), true);
+}
+
+/// [`gemm_with`] and a right operand that somebody keeps.
+pub(crate) fn gemm_packed<'e>(a: Mat, b: &Packed, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
+    let (rows, cols, epilogue) = (a.rows, b.size()[1], epilogue.into());
+    epilogue.check(cols, c.len());
+    multiply_packed(a, b, epilogue.start(0), epilogue.end(), MatMut::new(c, rows, cols));
+}
+
+/// `c = a * b`, or with `add` what `c` holds and that, where somebody keeps `b`.
+pub(crate) fn gemm_packed_into(a: Mat, b: &Packed, add: bool, c: MatMut) {
+    multiply_packed(a, b, if add { Start::Sum } else { Start::Zero }, End::Plain, c);
 }
 
 /// A product of fewer multiplications and additions runs on one thread: waking another one takes as long.
@@ -193,7 +220,7 @@ enum Old<'a> {
     Bias(&'a [f32]),
 }
 
-fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool) {
+fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, end: End, mut c: MatMut, parallel: bool) {
     assert!(
         a.cols == b.rows && a.rows == c.rows && b.cols == c.cols,
         "a {}x{} matrix times a {}x{} one does not give a {}x{} one",
@@ -210,24 +237,26 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
     }
     if c.col_stride != 1 {
         // The same product seen from the other side, where rows of c are contiguous.
-        return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
+        return multiply(alpha, b.t(), a.t(), old, end, c.t(), parallel);
     }
     if n == 1 && m > 1 && c.row_stride == 1 && !matches!(old, Old::Bias(_)) {
-        return multiply(alpha, b.t(), a.t(), old, c.t(), parallel);
+        return multiply(alpha, b.t(), a.t(), old, end, c.t(), parallel);
     }
     let tasks = if parallel { tasks(m, k, n) } else { 1 };
     let isa = Isa::get();
     if isa.is_portable() {
-        return elsewhere(alpha, a, b, old, c, tasks);
+        return elsewhere(alpha, a, b, old, end, c, tasks);
     }
     if m == 1 {
-        return vector(isa, alpha, a, b, old, &mut c.data[..n], parallel);
+        vector(isa, alpha, a, b, old, &mut c.data[..n], parallel);
+        return end.apply(&mut c.data[..n]);
     }
     if !b.rows_are_contiguous() && m * (k + n) < k * n {
         // With few rows, the transposed product copies less: `a`, where `b` would have to be turned.
         let mut turned = Scratch::take(m * n);
-        multiply(alpha, b.t(), a.t(), Old::Times(0.0), MatMut::new(&mut turned, n, m), parallel);
-        return add_transposed(isa, &turned, old, c);
+        multiply(alpha, b.t(), a.t(), Old::Times(0.0), End::Plain, MatMut::new(&mut turned, n, m), parallel);
+        add_transposed(isa, &turned, old, &mut c);
+        return c.apply(end);
     }
     let start = match old {
         Old::Bias(bias) => Start::Bias(bias),
@@ -244,22 +273,63 @@ fn multiply(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, parallel: bool)
             true => Panels::copy_parallel(isa, b.source(), k, n, alpha),
             false => Panels::in_place(isa, b.data, k, n, b.row_stride),
         };
-        return in_blocks(c, tasks, |first: usize, rows: usize, c: &mut [f32], c_step| {
-            let a = a.rows(first, rows);
-            product(isa, a.data, a.reading(), rows, k, &panels, start, c, c_step);
-        });
+        return row_blocks(isa, a, &panels, start, end, c, tasks);
     }
     // The tasks are blocks of columns, each with a copy of its part of b, if any.
-    let wide = Sizes::of(isa).cols();
-    let mut parts: Vec<Range<usize>> = (0..tasks)
-        .map(|i| [i, i + 1].map(|i| (n.div_ceil(wide) * i / tasks * wide).min(n)))
-        .map(|[first, end]| first..end)
-        .collect();
     let out = Out(c.data.as_mut_ptr(), c.data.len());
-    threads::for_each(&mut parts, |_, cols| {
+    threads::for_each(&mut column_blocks(isa, n, tasks), |_, cols| {
         // SAFETY: `c` is borrowed for as long as this runs, and no two tasks have columns in common.
-        unsafe { columns(isa, alpha, a, b, cols.clone(), start, &out, c.row_stride) }
+        unsafe { columns(isa, alpha, a, b, cols.clone(), start, end, &out, c.row_stride) }
     });
+}
+
+/// `c = start + a * b` for panels that are there.
+fn multiply_packed(a: Mat, b: &Packed, start: Start, end: End, c: MatMut) {
+    let [k, n] = b.size();
+    assert!(
+        a.cols == k && a.rows == c.rows && n == c.cols && c.col_stride == 1,
+        "a {}x{} matrix times a {k}x{n} one does not give a {}x{} one of contiguous rows",
+        a.rows,
+        a.cols,
+        c.rows,
+        c.cols
+    );
+    let (isa, m) = (Isa::get(), a.rows);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let (panels, tasks) = (b.group(0), tasks(m, k, n));
+    if tasks == 1 || m > SHARED_ROWS {
+        return row_blocks(isa, a, &panels, start, end, c, tasks);
+    }
+    let (out, step) = (&Out(c.data.as_mut_ptr(), c.data.len()), c.row_stride);
+    threads::for_each(&mut column_blocks(isa, n, tasks), |_, cols| {
+        let panels = panels.columns(cols.clone());
+        let (start, at) = (start.from(cols.start), cols.start);
+        let &Out(c, len) = out;
+        assert!(at <= len);
+        // SAFETY: `c` is borrowed for as long as this runs, and no two tasks have columns in common.
+        unsafe {
+            let c_at = (c.add(at), len - at);
+            product_at(isa, a.data, a.reading(), m, k, &panels, start, end.from(at), c_at, step);
+        }
+    });
+}
+
+/// The product in so many blocks of rows, for panels that they share.
+fn row_blocks(isa: Isa, a: Mat, panels: &Panels, start: Start, end: End, c: MatMut, tasks: usize) {
+    let step = c.row_stride;
+    in_blocks(c, tasks, |first: usize, rows: usize, c: &mut [f32], c_step| {
+        let a = a.rows(first, rows);
+        product(isa, a.data, a.reading(), rows, a.cols, panels, start, end.from(first * step), c, c_step);
+    });
+}
+
+/// So many blocks of columns, each of whole panels.
+fn column_blocks(isa: Isa, n: usize, tasks: usize) -> SmallVec<[Range<usize>; MOST_TASKS]> {
+    let wide = Sizes::of(isa).cols();
+    let block = |i: usize| [i, i + 1].map(|i| (n.div_ceil(wide) * i / tasks * wide).min(n));
+    (0..tasks).map(block).map(|[first, end]| first..end).collect()
 }
 
 /// A pointer that tasks share, and the number of values from there on.
@@ -288,7 +358,17 @@ fn tasks(m: usize, k: usize, n: usize) -> usize {
 /// # Safety
 /// `c` is valid, and nobody else uses the columns `cols` of it.
 #[allow(clippy::too_many_arguments, reason = "a product has many")]
-unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, start: Start, c: &Out, c_step: usize) {
+unsafe fn columns(
+    isa: Isa,
+    alpha: f32,
+    a: Mat,
+    b: Mat,
+    cols: Range<usize>,
+    start: Start,
+    end: End,
+    c: &Out,
+    c_step: usize,
+) {
     let (m, k) = (a.rows, a.cols);
     let copies = copied(alpha, &b, m, k, cols.len());
     let (most_cols, most_depth) = if copies { (WIDTH, DEPTH) } else { (usize::MAX, usize::MAX) };
@@ -296,9 +376,9 @@ unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, star
         for ks in split(k, most_depth).chain((k == 0).then_some(0..0)) {
             let start = match start {
                 _ if ks.start > 0 => Start::Sum,
-                Start::Bias(bias) => Start::Bias(&bias[at.start..]),
-                start => start,
+                start => start.from(at.start),
             };
+            let end = if ks.end < k { End::Plain } else { end.from(at.start) };
             let b = b.source().columns(at.start).rows(ks.start);
             let panels = match copies {
                 true => Panels::copy(isa, b, ks.len(), at.len(), alpha),
@@ -310,7 +390,7 @@ unsafe fn columns(isa: Isa, alpha: f32, a: Mat, b: Mat, cols: Range<usize>, star
             // SAFETY: the columns `at` are some of `cols`.
             unsafe {
                 let c = (c.0.add(at.start), c.1 - at.start);
-                product_at(isa, a.data, reading, m, ks.len(), &panels, start, c, c_step);
+                product_at(isa, a.data, reading, m, ks.len(), &panels, start, end, c, c_step);
             }
         }
     }
@@ -506,7 +586,7 @@ unsafe fn add_dots<L: Lanes, const COLS: usize>(x: &[f32], b: &[f32], step: usiz
 }
 
 /// The product by `matrixmultiply`, for processors that it has a kernel for and we have none.
-fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, tasks: usize) {
+fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, end: End, mut c: MatMut, tasks: usize) {
     let beta = match old {
         Old::Times(beta) => beta,
         Old::Bias(bias) => {
@@ -541,11 +621,12 @@ fn elsewhere(alpha: f32, a: Mat, b: Mat, old: Old, mut c: MatMut, tasks: usize) 
             );
         }
     };
-    in_blocks(c, tasks, run);
+    in_blocks(c.again(), tasks, run);
+    c.apply(end);
 }
 
 /// Adds `turned`, the transpose of a product, to `c`.
-fn add_transposed(isa: Isa, turned: &[f32], old: Old, mut c: MatMut) {
+fn add_transposed(isa: Isa, turned: &[f32], old: Old, c: &mut MatMut) {
     let (rows, cols) = (c.rows, c.cols);
     if let Old::Times(0.0) = old {
         return isa.run(Transpose { from: turned, from_step: rows, to: c.data, to_step: c.row_stride, rows, cols });
@@ -562,6 +643,7 @@ fn add_transposed(isa: Isa, turned: &[f32], old: Old, mut c: MatMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::packed::Layout;
     use crate::kernels::reference;
     use crate::kernels::reference::testing::{Draws, assert_close};
     use crate::kernels::simd::testing::on_each;
@@ -643,6 +725,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_done_before_values_are_stored() {
+        on_each(|| {
+            let mut draws = Draws::new("gemm epilogues");
+            let sizes = [1, 3, 15, 33, 70, 300, 520];
+            for _ in 0..150 {
+                let [m, k, n] = [0; 3].map(|_| sizes[draws.below(7)]);
+                let (a, b) = (draws.floats(m * k), draws.floats(k * n));
+                let (bias, gate) = (draws.floats(n), draws.floats(m * n));
+                let turn = draws.below(2) == 1;
+                let right = if turn { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
+                let (bias, kind) = ((draws.below(2) == 1).then_some(&bias[..]), draws.below(3));
+                let epilogue = Epilogue { bias, relu: kind == 1, gate: (kind == 2).then_some(&gate[..]) };
+                let mut want = vec![0.0; m * n];
+                gemm(1.0, Mat::new(&a, m, k), right, 0.0, MatMut::new(&mut want, m, n));
+                for (i, want) in want.iter_mut().enumerate() {
+                    *want += bias.map_or(0.0, |bias| bias[i % n]);
+                    if kind == 1 && *want < 0.0 || kind == 2 && gate[i] <= 0.0 {
+                        *want = 0.0;
+                    }
+                }
+                let mut got = vec![f32::NAN; m * n];
+                gemm_with(Mat::new(&a, m, k), right, epilogue, &mut got);
+                assert_close(&got, &want, 1e-5);
+                let layout = match turn {
+                    true => Layout::columns_of(0..k, n, k).t(),
+                    false => Layout::columns_of(0..n, k, n),
+                };
+                let packed = Packed::new(layout, &b);
+                got.fill(f32::NAN);
+                gemm_packed(Mat::new(&a, m, k), &packed, epilogue, &mut got);
+                assert_close(&got, &want, 1e-5);
+                let mut twice = want.clone();
+                gemm_packed_into(Mat::new(&a, m, k), &packed, false, MatMut::new(&mut twice, m, n));
+                gemm_packed_into(Mat::new(&a, m, k), &packed, true, MatMut::new(&mut twice, m, n));
+                gemm(2.0, Mat::new(&a, m, k), right, 0.0, MatMut::new(&mut want, m, n));
+                assert_close(&twice, &want, 1e-5);
+            }
+        });
+    }
+
+    #[test]
     fn every_cut_is_the_same_on_any_number_of_threads() {
         let mut draws = Draws::new("gemm cuts");
         // Rows with a shared copy, columns, a transposed product, a row by rows and by columns.
@@ -674,7 +797,7 @@ mod tests {
         let run = |threads| {
             let (mut c, mut flipped) = (vec![0.0; m * n], vec![0.0; m * n]);
             threads::with_num_threads(threads, || {
-                gemm_bias(Mat::new(&a, m, k), Mat::new(&b, k, n), Some(&bias), &mut c);
+                gemm_with(Mat::new(&a, m, k), Mat::new(&b, k, n), Some(&bias[..]), &mut c);
                 let flipped = MatMut::new(&mut flipped, n, m).t();
                 gemm_parallel(1.0, Mat::new(&a, m, k), Mat::new(&b, k, n), 0.0, flipped);
             });

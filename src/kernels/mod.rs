@@ -14,9 +14,11 @@
 
 pub mod conv;
 pub mod conv3d;
+mod epilogue;
 pub mod gemm;
 mod limit;
 pub mod lrn;
+mod packed;
 pub mod pool;
 pub mod pool3d;
 mod product;
@@ -27,6 +29,8 @@ mod scratch;
 mod simd;
 mod tile;
 
+pub use epilogue::Epilogue;
+pub(crate) use packed::{Layout, Packed};
 #[doc(hidden)]
 pub use limit::peak_flops;
 pub use simd::instruction_set;

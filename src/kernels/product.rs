@@ -7,7 +7,7 @@
 
 use super::scratch::Scratch;
 use super::simd::{Isa, Lanes, Work};
-use super::tile::{Left, Reading, Right, Sizes, Start, split, tile_at};
+use super::tile::{End, Left, Reading, Right, Sizes, Start, split, tile_at};
 use crate::runtime::threads;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -31,6 +31,8 @@ enum Data<'a> {
     InPlace(&'a [f32], usize),
     /// Panel after panel, each without gaps between its rows; the last one is filled up to whole vectors.
     Copied(Scratch),
+    /// The same, but somebody else's: see [`Packed`](super::packed::Packed).
+    Kept(&'a [f32]),
 }
 
 /// Where the values of a matrix lie: one of the strides is 1.
@@ -59,6 +61,23 @@ impl<'a> Panels<'a> {
         Panels { data: Data::InPlace(data, row_stride), rows, cols, sizes: Sizes::of(isa) }
     }
 
+    /// Panels that were copied before.
+    pub(super) fn kept(isa: Isa, data: &'a [f32], rows: usize, cols: usize) -> Self {
+        let sizes = Sizes::of(isa);
+        assert_eq!(data.len(), rows * cols.next_multiple_of(sizes.lanes), "values in panels");
+        Panels { data: Data::Kept(data), rows, cols, sizes }
+    }
+
+    /// Some columns of kept panels; only whole panels.
+    pub(super) fn columns(&self, cols: Range<usize>) -> Self {
+        let Data::Kept(data) = self.data else { unreachable!("only of kept panels") };
+        let whole = |at: usize| at.is_multiple_of(self.sizes.cols()) || at == self.cols;
+        assert!(whole(cols.start) && whole(cols.end) && cols.end <= self.cols, "panels are not cut");
+        let width = cols.len().next_multiple_of(self.sizes.lanes);
+        let data = &data[cols.start * self.rows..][..width * self.rows];
+        Panels { data: Data::Kept(data), rows: self.rows, cols: cols.len(), sizes: self.sizes }
+    }
+
     /// Space for a matrix, to be filled by [`copy_in`](Self::copy_in).
     pub(super) fn new(isa: Isa, rows: usize, cols: usize) -> Panels<'static> {
         let sizes = Sizes::of(isa);
@@ -74,21 +93,8 @@ impl<'a> Panels<'a> {
 
     /// Copies a matrix into the rows `at`.
     pub(super) fn copy_in(&mut self, isa: Isa, at: Range<usize>, source: Source, factor: f32) {
-        let (total, cols, sizes) = (self.rows, self.cols, self.sizes);
         let Data::Copied(data) = &mut self.data else { return };
-        let wide = GROUP * sizes.cols();
-        for (i, group) in data.chunks_mut((total * wide).max(1)).enumerate().take(cols.div_ceil(wide)) {
-            copy_group(
-                isa,
-                sizes,
-                group,
-                total,
-                at.clone(),
-                source.columns(i * wide),
-                wide.min(cols - i * wide),
-                factor,
-            );
-        }
+        copy_rows(isa, data, [self.rows, self.cols], at, source, factor);
     }
 
     /// [`copy`](Self::copy) on all threads.
@@ -127,7 +133,11 @@ impl<'a> Panels<'a> {
             let count = wide.min(cols - first);
             let (b, step) = match &self.data {
                 Data::InPlace(data, step) => (&data[(rows.start * step + first).min(data.len())..], *step),
-                Data::Copied(data) => {
+                Data::Copied(_) | Data::Kept(_) => {
+                    let data = match &self.data {
+                        Data::Copied(data) => &data[..],
+                        Data::Kept(data) | Data::InPlace(data, _) => data,
+                    };
                     let width = count.next_multiple_of(self.sizes.lanes);
                     (&data[first * self.rows..][rows.start * width..rows.end * width], width)
                 }
@@ -139,6 +149,23 @@ impl<'a> Panels<'a> {
 
 /// Panels that are copied at once: that much of each row is read where it lies.
 const GROUP: usize = 8;
+
+/// Copies a matrix, times `factor`, into the rows `at` of the panels of a matrix of this size.
+pub(super) fn copy_rows(
+    isa: Isa,
+    panels: &mut [f32],
+    [rows, cols]: [usize; 2],
+    at: Range<usize>,
+    source: Source,
+    factor: f32,
+) {
+    let sizes = Sizes::of(isa);
+    let wide = GROUP * sizes.cols();
+    for (i, group) in panels.chunks_mut((rows * wide).max(1)).enumerate().take(cols.div_ceil(wide)) {
+        let (source, cols) = (source.columns(i * wide), wide.min(cols - i * wide));
+        copy_group(isa, sizes, group, rows, at.clone(), source, cols, factor);
+    }
+}
 
 /// Copies `cols` columns of a matrix into the rows `at` of panels of `total` rows.
 #[allow(clippy::too_many_arguments)]
@@ -260,11 +287,12 @@ pub(super) fn product(
     depth: usize,
     right: &Panels,
     start: Start,
+    end: End,
     c: &mut [f32],
     c_step: usize,
 ) {
     // SAFETY: the slice is borrowed alone.
-    unsafe { product_at(isa, a, reading, rows, depth, right, start, (c.as_mut_ptr(), c.len()), c_step) }
+    unsafe { product_at(isa, a, reading, rows, depth, right, start, end, (c.as_mut_ptr(), c.len()), c_step) }
 }
 
 /// [`product`] where others work on other columns of `c`.
@@ -284,6 +312,7 @@ pub(super) unsafe fn product_at(
     depth: usize,
     right: &Panels,
     start: Start,
+    end: End,
     (c, c_len): (*mut f32, usize),
     c_step: usize,
 ) {
@@ -301,6 +330,7 @@ pub(super) unsafe fn product_at(
     // 1. Without depth there is still one round, which stores the start.
     for ks in split(depth, DEPTH).chain((depth == 0).then_some(0..0)) {
         let start = if ks.start > 0 { Start::Sum } else { start };
+        let end = if ks.end < depth { End::Plain } else { end };
         // 2. Columns whose part of the right operand stays in the second-level cache.
         for cols in split(right.cols.div_ceil(sizes.cols()), WIDTH / sizes.cols()) {
             // 3. Rows whose part of the left operand is copied.
@@ -319,17 +349,14 @@ pub(super) unsafe fn product_at(
                     let left = Left { a, reading, segments: &[0], run: ks.len() };
                     // 5. A panel, which comes from the second-level cache.
                     for (col, right) in right.some_of(ks.clone(), cols.clone()) {
-                        let start = match start {
-                            Start::Bias(bias) => Start::Bias(&bias[col..]),
-                            start => start,
-                        };
+                        let start = start.from(col);
                         let first = (block.start + at.start) * c_step + col;
                         assert!(first <= c_len, "a tile begins outside of c");
                         // SAFETY: what is left of `c` from the tile on; it is one of the rows and columns that the
                         // caller promised.
                         unsafe {
                             let c = (c.add(first), c_len - first);
-                            tile_at(isa, at.len(), &left, a_start, &right, start, false, c, c_step);
+                            tile_at(isa, at.len(), &left, a_start, &right, start, end.from(first), c, c_step);
                         }
                     }
                 }

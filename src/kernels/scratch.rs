@@ -12,12 +12,42 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer; the thread gets it back when it is dropped. What it holds is not specified.
-pub(super) struct Scratch {
+/// Values that begin at a cache line.
+#[derive(Debug, Default)]
+pub(super) struct Aligned {
     buffer: Vec<f32>,
     start: usize,
     len: usize,
 }
+
+impl Aligned {
+    pub(super) fn new(len: usize) -> Self {
+        Self::within(vec![0.0; len + LINE], len)
+    }
+
+    /// The first `len` values of a buffer that begin so; it has a line more.
+    fn within(buffer: Vec<f32>, len: usize) -> Self {
+        let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Aligned { buffer, start, len }
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[self.start..self.start + self.len]
+    }
+}
+
+/// A buffer; the thread gets it back when it is dropped. What it holds is not specified.
+pub(super) struct Scratch(Aligned);
 
 impl Scratch {
     pub(super) fn take(len: usize) -> Self {
@@ -31,14 +61,13 @@ impl Scratch {
             // A new one: growing would copy what nobody needs.
             buffer = vec![0.0; len + LINE];
         }
-        let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        Scratch { buffer, start, len }
+        Scratch(Aligned::within(buffer, len))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
+        let buffer = std::mem::take(&mut self.0.buffer);
         // The thread may be ending: then there is nothing to give it back to.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
@@ -53,13 +82,13 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.buffer[self.start..self.start + self.len]
+        &self.0
     }
 }
 
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[self.start..self.start + self.len]
+        &mut self.0
     }
 }
 

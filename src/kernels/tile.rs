@@ -35,6 +35,37 @@ pub(super) enum Start<'a> {
     Sum,
 }
 
+impl Start<'_> {
+    /// The same for the columns from `column` on.
+    pub(super) fn from(self, column: usize) -> Self {
+        match self {
+            Start::Bias(bias) => Start::Bias(&bias[column..]),
+            start => start,
+        }
+    }
+}
+
+/// What is done to the sums before they are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End<'a> {
+    Plain,
+    /// Negative ones become 0.
+    Relu,
+    /// Those become 0 for which the value here, which lie as in `c`, is not above 0: the gradient of a ReLU that gave
+    /// these values.
+    Gate(&'a [f32]),
+}
+
+impl<'a> End<'a> {
+    /// The same for what begins `at` values further.
+    pub(super) fn from(self, at: usize) -> Self {
+        match self {
+            End::Gate(gate) => End::Gate(&gate[at..]),
+            end => end,
+        }
+    }
+}
+
 /// The left operand: where its values lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left<'a> {
@@ -95,12 +126,12 @@ pub(super) fn tile(
     a_start: usize,
     right: &Right,
     start: Start,
-    relu: bool,
+    end: End,
     c: &mut [f32],
     c_step: usize,
 ) {
     // SAFETY: the slice is borrowed alone.
-    unsafe { tile_at(isa, rows, left, a_start, right, start, relu, (c.as_mut_ptr(), c.len()), c_step) }
+    unsafe { tile_at(isa, rows, left, a_start, right, start, end, (c.as_mut_ptr(), c.len()), c_step) }
 }
 
 /// [`tile`] where others work on other columns of the same rows.
@@ -119,7 +150,7 @@ pub(super) unsafe fn tile_at(
     a_start: usize,
     right: &Right,
     start: Start,
-    relu: bool,
+    end: End,
     (c, c_len): (*mut f32, usize),
     c_step: usize,
 ) {
@@ -156,6 +187,13 @@ pub(super) unsafe fn tile_at(
             (Begin::Bias, bias.as_ptr())
         }
     };
+    let gate = match end {
+        End::Gate(gate) => {
+            assert!((rows - 1) * c_step + cols <= gate.len(), "a tile reads outside of its gate");
+            gate.as_ptr()
+        }
+        _ => std::ptr::null(),
+    };
     let raw = Raw {
         a: left.a[a_start.min(left.a.len())..].as_ptr(),
         a_step: match left.reading {
@@ -170,7 +208,8 @@ pub(super) unsafe fn tile_at(
         c_step,
         start,
         bias,
-        relu,
+        relu: matches!(end, End::Relu),
+        gate,
     };
     // SAFETY: all that a tile reads and writes lies in the slices and in what the caller promised of `c`, as was
     // just checked; the instruction set is there, since `isa` is.
@@ -204,6 +243,8 @@ struct Raw<'a> {
     start: Begin,
     bias: *const f32,
     relu: bool,
+    /// Null without one.
+    gate: *const f32,
 }
 
 type TileFn = unsafe fn(&Raw);
@@ -353,6 +394,14 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED:
                 for row in &mut sums {
                     for sum in row {
                         *sum = L::splat(0.0).max(*sum);
+                    }
+                }
+            }
+            if !raw.gate.is_null() {
+                for (i, row) in sums.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        let from = raw.gate.add(i * raw.c_step + v * L::LEN);
+                        *sum = sum.where_above_zero(if v < last { L::load(from) } else { L::load_part(from, mask) });
                     }
                 }
             }

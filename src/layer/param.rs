@@ -5,12 +5,13 @@ use crate::config::Shared;
 use crate::constraints::Constraint;
 use crate::error::{Context, Result, ensure};
 use crate::initializers::Initializer;
+use crate::kernels::{Layout, Packed};
 use crate::random;
 use crate::regularizers::Regularizer;
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 /// A weight of a layer, learned or tracked. A clone is another handle to the same weight.
 #[derive(Clone, Default)]
@@ -24,7 +25,16 @@ struct ParamInner {
     regularizer: Option<Shared<dyn Regularizer>>,
     constraint: Option<Shared<dyn Constraint>>,
     /// Shared with its aliases.
-    value: Arc<RwLock<Tensor>>,
+    stored: Arc<Stored>,
+}
+
+#[derive(Default)]
+struct Stored {
+    value: RwLock<Tensor>,
+    /// How often it was opened for writing.
+    version: AtomicU64,
+    /// Copies as products read them, each with the version that it was made from.
+    packed: Mutex<Vec<(u64, Arc<Packed>)>>,
 }
 
 impl Param {
@@ -45,17 +55,17 @@ impl Param {
 
     /// Its value. The tensor shares the weight's memory until one of them is written.
     pub fn value(&self) -> Tensor {
-        self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.stored.value.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its shape.
     pub fn shape(&self) -> Vec<usize> {
-        self.0.value.read().unwrap_or_else(PoisonError::into_inner).shape().to_vec()
+        self.0.stored.value.read().unwrap_or_else(PoisonError::into_inner).shape().to_vec()
     }
 
     /// The number of its values.
     pub(crate) fn len(&self) -> usize {
-        self.0.value.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.stored.value.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Sets its value.
@@ -80,7 +90,35 @@ impl Param {
 
     /// Opens its value for writing, as long as the guard lives.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Tensor> {
-        self.0.value.write().unwrap_or_else(PoisonError::into_inner)
+        let guard = self.0.stored.value.write().unwrap_or_else(PoisonError::into_inner);
+        self.0.stored.version.fetch_add(1, Ordering::Relaxed);
+        guard
+    }
+
+    /// Its value as a product reads it, copied when it has changed since the last time; none where no copy is kept.
+    pub(crate) fn packed(&self, layout: Layout) -> Option<Arc<Packed>> {
+        if !layout.is_kept() {
+            return None;
+        }
+        let stored = &*self.0.stored;
+        // Nothing in here waits for another thread of the pool, so those who wait for this one go on soon.
+        let mut all = stored.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = stored.value.read().unwrap_or_else(PoisonError::into_inner);
+        // It changes only while the value is open for writing.
+        let version = stored.version.load(Ordering::Relaxed);
+        if let Some((made, packed)) = all.iter_mut().find(|(_, packed)| packed.layout() == layout) {
+            if *made != version {
+                match Arc::get_mut(packed) {
+                    Some(packed) => packed.renew(value.data()),
+                    None => *packed = Arc::new(Packed::new(layout, value.data())),
+                }
+                *made = version;
+            }
+            return Some(packed.clone());
+        }
+        let packed = Arc::new(Packed::new(layout, value.data()));
+        all.push((version, packed.clone()));
+        Some(packed)
     }
 
     /// What is added to the loss for its size.
@@ -181,8 +219,8 @@ impl Build {
 
     /// Another name, for files, of a weight that a layer inside has: the same value, which is not learned twice.
     pub(crate) fn alias(&self, name: &str, param: &Param) -> Param {
-        let (id, value) = (next_id(), param.0.value.clone());
-        Param(Arc::new(ParamInner { id, path: join(&self.path, name), value, ..ParamInner::default() }))
+        let (id, stored) = (next_id(), param.0.stored.clone());
+        Param(Arc::new(ParamInner { id, path: join(&self.path, name), stored, ..ParamInner::default() }))
     }
 
     /// Builds a child layer, whose weights' paths go through `name`.
@@ -226,7 +264,8 @@ impl Build {
             "{name}_initializer made values of shape {:?} for weight '{path}' of shape {shape:?}",
             value.shape()
         );
-        Ok(ParamInner { id: next_id(), path, value: Arc::new(RwLock::new(value)), ..ParamInner::default() })
+        let stored = Arc::new(Stored { value: RwLock::new(value), ..Stored::default() });
+        Ok(ParamInner { id: next_id(), path, stored, ..ParamInner::default() })
     }
 }
 

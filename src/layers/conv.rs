@@ -239,6 +239,10 @@ impl<const N: usize> Layer for Conv<N> {
         self.activation == Activation::Relu
     }
 
+    fn gates_relu(&self) -> bool {
+        true
+    }
+
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
         visit(&self.kernel);
         self.bias.iter().for_each(visit);

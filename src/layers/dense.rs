@@ -1,12 +1,13 @@
 //! The fully connected layer.
 
-use super::{Activation, activate, deactivate};
+use super::{Activation, activate, deactivate, save_activated};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::gemm::{Mat, MatMut, gemm_bias, gemm_parallel};
+use crate::kernels::gemm::{Mat, MatMut, gemm_packed, gemm_parallel, gemm_with};
 use crate::kernels::reduce::add_column_sums;
+use crate::kernels::{Epilogue, Layout};
 use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::{Dims, Shape};
@@ -135,8 +136,20 @@ impl Layer for Dense {
         let mut y = cx.scratch(&dims);
         let bias = self.bias.as_ref().map(Param::value);
         let bias = bias.as_ref().map(|b| b.data());
-        gemm_bias(Mat::new(x.data(), rows, features), Mat::new(kernel.data(), features, units), bias, y.data_mut());
+        let relu = self.activation == Activation::Relu;
+        let epilogue = Epilogue { bias, relu, gate: None };
+        let x_rows = Mat::new(x.data(), rows, features);
+        let layout = Layout::columns_of(0..units, features, units);
+        let keep = cx.keeps_weights() && rows > 1;
+        match keep.then(|| self.kernel.packed(layout)).flatten() {
+            Some(kernel) => gemm_packed(x_rows, &kernel, epilogue, y.data_mut()),
+            None => gemm_with(x_rows, Mat::new(kernel.data(), features, units), epilogue, y.data_mut()),
+        }
         cx.save(x);
+        if relu {
+            save_activated(&self.activation, &y, cx);
+            return Ok(y.into());
+        }
         Ok(activate(&self.activation, y, cx)?.into())
     }
 
@@ -158,9 +171,22 @@ impl Layer for Dense {
             return Ok(None.into());
         }
         let mut dx = cx.scratch(x.shape());
-        let kernel = Mat::new(kernel.data(), features, units);
-        gemm_parallel(1.0, dy_rows, kernel.t(), 0.0, MatMut::new(dx.data_mut(), rows, features));
+        let epilogue = Epilogue { gate: cx.gates_input().then(|| x.data()), ..Epilogue::default() };
+        let layout = Layout::columns_of(0..units, features, units).t();
+        let keep = cx.keeps_weights() && rows > 1;
+        match keep.then(|| self.kernel.packed(layout)).flatten() {
+            Some(kernel) => gemm_packed(dy_rows, &kernel, epilogue, dx.data_mut()),
+            None => gemm_with(dy_rows, Mat::new(kernel.data(), features, units).t(), epilogue, dx.data_mut()),
+        }
         Ok(dx.into())
+    }
+
+    fn ends_in_relu(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
+    fn gates_relu(&self) -> bool {
+        true
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

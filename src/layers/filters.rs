@@ -2,7 +2,7 @@
 
 use super::{Activation, DataFormat, activate, deactivate, save_activated};
 use crate::error::{Result, ensure};
-use crate::kernels::conv::Epilogue;
+use crate::kernels::Epilogue;
 use crate::kernels::conv3d::Conv3d;
 use crate::kernels::reduce;
 use crate::layer::{Backward, Forward, Gradients, Param};
@@ -25,8 +25,9 @@ impl Filters<'_> {
         let mut y = cx.scratch(dims);
         let bias = self.bias.map(Param::value);
         let relu = *self.activation == Activation::Relu;
-        let epilogue = Epilogue { bias: bias.as_ref().map(|b| b.data()), relu };
-        g.forward(x.data(), kernel.data(), epilogue, y.data_mut(), cx.workspace());
+        let epilogue = Epilogue { bias: bias.as_ref().map(|b| b.data()), relu, gate: None };
+        let packed = g.forward_layout().filter(|_| cx.keeps_weights()).and_then(|layout| self.kernel.packed(layout));
+        g.forward_packed(x.data(), kernel.data(), packed.as_deref(), epilogue, y.data_mut(), cx.workspace());
         cx.save(x);
         let y = self.data_format.given(y);
         if relu {
@@ -66,7 +67,10 @@ impl Filters<'_> {
             return Ok(None.into());
         }
         let mut dx = cx.scratch(x.shape());
-        g.backward_data(dy.data(), self.kernel.value().data(), dx.data_mut(), &workspace);
+        let gate = cx.gates_input().then(|| x.data());
+        let packed = g.data_layout().filter(|_| cx.keeps_weights()).and_then(|layout| self.kernel.packed(layout));
+        let kernel = self.kernel.value();
+        g.backward_data_packed(dy.data(), kernel.data(), packed.as_deref(), gate, dx.data_mut(), &workspace);
         Ok(self.data_format.given(dx).into())
     }
 

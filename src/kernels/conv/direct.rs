@@ -7,9 +7,10 @@
 
 use super::lines::Lines;
 use super::{Conv2d, Epilogue, MAX_PIECES, pair, pieces};
+use crate::kernels::packed::Packed;
 use crate::kernels::product::{Panels, Source};
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile_at};
+use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile_at};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -34,6 +35,8 @@ pub(super) enum Pieces {
 pub(super) struct Kernel<'a> {
     pub values: &'a [f32],
     pub turned: bool,
+    /// The same as tiles read it, if somebody keeps that.
+    pub packed: Option<&'a Packed>,
 }
 
 /// Windows that tiles read: each line is a row of them.
@@ -82,8 +85,8 @@ struct Out(*mut f32, usize);
 unsafe impl Sync for Out {}
 
 impl Windows<'_> {
-    fn compute(&self, isa: Isa, panels: &[Panel], relu: bool, y: &mut [f32], y_step: usize) {
-        self.compute_apart(isa, panels, relu, y, y_step, self.len * y_step);
+    fn compute(&self, isa: Isa, panels: &[Panel], end: End, y: &mut [f32], y_step: usize) {
+        self.compute_apart(isa, panels, end, y, y_step, self.len * y_step);
     }
 
     /// Results are `y_step` values apart, those of lines `y_line`.
@@ -91,13 +94,13 @@ impl Windows<'_> {
         &self,
         isa: Isa,
         panels: &[Panel],
-        relu: bool,
+        end: End,
         y: &mut [f32],
         y_step: usize,
         y_line: usize,
     ) {
         // SAFETY: the slice is borrowed alone.
-        unsafe { self.compute_at(isa, panels, relu, (y.as_mut_ptr(), y.len()), y_step, y_line) }
+        unsafe { self.compute_at(isa, panels, end, (y.as_mut_ptr(), y.len()), y_step, y_line) }
     }
 
     /// The same where others work on other columns of the same results.
@@ -109,7 +112,7 @@ impl Windows<'_> {
         &self,
         isa: Isa,
         panels: &[Panel],
-        relu: bool,
+        end: End,
         (y, y_len): (*mut f32, usize),
         y_step: usize,
         y_line: usize,
@@ -128,9 +131,10 @@ impl Windows<'_> {
                 for panel in panels {
                     let starts = [first, second].map(|start| start + panel.from);
                     let lines = pair::Lines { data: a, starts, step, segments, run };
-                    let y = place(2 * i * y_line + panel.to);
+                    let at = 2 * i * y_line + panel.to;
+                    let (y, end) = (place(at), end.from(at));
                     // SAFETY: these are columns of the panel.
-                    unsafe { pair::pair_at(isa, len, &lines, &panel.right, panel.start, relu, y, y_step, y_line) };
+                    unsafe { pair::pair_at(isa, len, &lines, &panel.right, panel.start, end, y, y_step, y_line) };
                 }
                 continue;
             }
@@ -139,11 +143,12 @@ impl Windows<'_> {
                     for panel in panels {
                         for at in split(block.len(), Sizes::of(isa).rows(panel.right.cols)) {
                             let first = block.start + at.start;
-                            let y = place(i * y_line + first * y_step + panel.to);
+                            let to = i * y_line + first * y_step + panel.to;
+                            let (y, end) = (place(to), end.from(to));
                             let a_start = line + first * step + panel.from;
                             // SAFETY: these are columns of the panel.
                             unsafe {
-                                tile_at(isa, at.len(), &left, a_start, &panel.right, panel.start, relu, y, y_step);
+                                tile_at(isa, at.len(), &left, a_start, &panel.right, panel.start, end, y, y_step);
                             }
                         }
                     }
@@ -155,7 +160,10 @@ impl Windows<'_> {
 
 impl Conv2d {
     /// Some columns of the kernel of a group as right operand of the forward pass.
-    fn panels(&self, isa: Isa, kernel: Kernel, group: usize, cols: Range<usize>) -> Panels<'static> {
+    fn panels<'k>(&self, isa: Isa, kernel: Kernel<'k>, group: usize, cols: Range<usize>) -> Panels<'k> {
+        if let Some(packed) = kernel.packed {
+            return packed.group(group).columns(cols);
+        }
         let (depth, width) = (self.in_c / self.groups, self.out_c / self.groups);
         if !kernel.turned {
             let data = &kernel.values[group * width + cols.start..];
@@ -248,7 +256,8 @@ impl Conv2d {
             if let Some(step) = self.direct() {
                 let (data, len) = (&x[all.start * self.out_w * step..], all.len() * self.out_w);
                 let windows = Windows { data, starts: &[0], len, step, segments: &[0], run: self.patch() };
-                return windows.compute(isa, &panels, epilogue.relu, y, self.out_c);
+                let end = epilogue.end().from(all.start * line);
+                return windows.compute(isa, &panels, end, y, self.out_c);
             }
             let mut lines = Lines::of(self, x, usize::MAX);
             let (segments, run) = self.segments(lines.row_len());
@@ -263,7 +272,8 @@ impl Conv2d {
                     segments: &segments,
                     run,
                 };
-                windows.compute(isa, &panels, epilogue.relu, &mut y[(at.start - all.start) * line..], self.out_c);
+                let end = epilogue.end().from(at.start * line);
+                windows.compute(isa, &panels, end, &mut y[(at.start - all.start) * line..], self.out_c);
             }
         });
     }
@@ -317,7 +327,7 @@ impl Conv2d {
             // SAFETY: `y` is borrowed for as long as this runs, and no two pieces have images and columns in common.
             unsafe {
                 let y = (y.add(first), len - first);
-                windows.compute_at(isa, &panels, epilogue.relu, y, self.out_c, windows.len * self.out_c);
+                windows.compute_at(isa, &panels, epilogue.end().from(first), y, self.out_c, windows.len * self.out_c);
             }
         });
     }

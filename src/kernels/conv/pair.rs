@@ -1,7 +1,7 @@
 //! A tile of two lines at once, for lines so short that one alone fills half of the registers.
 
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{Right, Sizes, Start};
+use crate::kernels::tile::{End, Right, Sizes, Start};
 
 /// The most rows of a line.
 const MOST: usize = 7;
@@ -36,7 +36,7 @@ pub(super) unsafe fn pair_at(
     lines: &Lines,
     right: &Right,
     start: Start,
-    relu: bool,
+    end: End,
     (y, y_len): (*mut f32, usize),
     y_step: usize,
     y_line: usize,
@@ -52,11 +52,19 @@ pub(super) unsafe fn pair_at(
         Start::Zero => None,
         Start::Sum => unreachable!("a convolution has whole sums"),
     };
+    let relu = matches!(end, End::Relu);
+    let gate = match end {
+        End::Gate(gate) => {
+            assert!(y_line + (rows - 1) * y_step + cols <= gate.len(), "a pair reads outside of its gate");
+            Some(gate)
+        }
+        _ => None,
+    };
     macro_rules! run {
         ($($rows:literal)*) => {
             match rows {
                 // The assertions above are what a tile needs.
-                $($rows => isa.run(Pair::<$rows> { lines, right, bias, relu, y, y_step, y_line }),)*
+                $($rows => isa.run(Pair::<$rows> { lines, right, bias, relu, gate, y, y_step, y_line }),)*
                 _ => unreachable!("asserted"),
             }
         };
@@ -70,6 +78,7 @@ struct Pair<'a, const ROWS: usize> {
     right: &'a Right<'a>,
     bias: Option<&'a [f32]>,
     relu: bool,
+    gate: Option<&'a [f32]>,
     y: *mut f32,
     y_step: usize,
     y_line: usize,
@@ -83,7 +92,7 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, y, y_step, y_line } = self;
+        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, gate, y, y_step, y_line } = self;
         // SAFETY: all indices were checked when this was made; the columns of a panel are more than one vector and at
         // most two, the second one masked.
         unsafe {
@@ -130,7 +139,15 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
                 for (row, [first, second]) in sums.iter().enumerate() {
                     let to = y.add(line * y_line + row * y_step);
                     let zero = L::splat(0.0);
-                    let (first, second) = if relu { (zero.max(*first), zero.max(*second)) } else { (*first, *second) };
+                    let (mut first, mut second) = (*first, *second);
+                    if relu {
+                        (first, second) = (zero.max(first), zero.max(second));
+                    }
+                    if let Some(gate) = gate {
+                        let gate = gate.as_ptr().add(line * y_line + row * y_step);
+                        first = first.where_above_zero(L::load(gate));
+                        second = second.where_above_zero(L::load_part(gate.add(L::LEN), mask));
+                    }
                     first.store(to);
                     second.store_part(to.add(L::LEN), mask);
                 }

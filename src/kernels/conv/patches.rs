@@ -5,7 +5,7 @@ use super::{Conv2d, MAX_PIECES, pieces};
 use crate::kernels::product::{Panels, Source, product};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{Reading, Start};
+use crate::kernels::tile::{End, Reading, Start};
 use crate::runtime::threads;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -52,7 +52,7 @@ impl Conv2d {
         let (rows, width) = (dy.len() / self.out_c, self.out_c / self.groups);
         for (group, kernel) in kernels.iter().enumerate() {
             let (dy, dx) = (&dy[group * width..], &mut dx[group * (self.in_c / self.groups)..]);
-            product(isa, dy, Reading::Rows(self.out_c), rows, width, kernel, Start::Zero, dx, step);
+            product(isa, dy, Reading::Rows(self.out_c), rows, width, kernel, Start::Zero, End::Plain, dx, step);
         }
     }
 
@@ -66,7 +66,7 @@ impl Conv2d {
             let dy = &dy[lines.start * self.out_w * self.out_c..];
             for (group, kernel) in kernels.iter().enumerate() {
                 let (dy, rows) = (&dy[group * width..], lines.len() * self.out_w);
-                product(isa, dy, Reading::Rows(self.out_c), rows, width, kernel, Start::Zero, &mut patches, patch);
+                product(isa, dy, Reading::Rows(self.out_c), rows, width, kernel, Start::Zero, End::Plain, &mut patches, patch);
                 isa.run(Add { g: self, lines: lines.clone(), patches: &patches, group, dx });
             }
         }

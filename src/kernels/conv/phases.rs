@@ -9,7 +9,7 @@ use super::lines::Lines;
 use super::{Conv2d, pieces};
 use crate::kernels::product::Panels;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::Start;
+use crate::kernels::tile::{End, Start};
 use crate::runtime::threads;
 use smallvec::SmallVec;
 
@@ -100,6 +100,7 @@ impl Conv2d {
         kernel: &[f32],
         dx: &mut [f32],
         phases: &[Phase],
+        end: End,
     ) {
         if dx.is_empty() || dy.is_empty() {
             return dx.fill(0.0);
@@ -119,7 +120,8 @@ impl Conv2d {
             .collect();
         threads::for_each(&mut parts, |_, (image, first, dx)| {
             let each = self.out_h * self.out_w * self.out_c;
-            self.phase_rows(isa, &dy[*image * each..][..each], &kernels, phases, *first, dx);
+            let end = end.from(*image * self.in_h * row + *first * row);
+            self.phase_rows(isa, &dy[*image * each..][..each], &kernels, phases, *first, dx, end);
         });
     }
 
@@ -133,7 +135,8 @@ impl Conv2d {
         (0..self.groups).map(panels).collect()
     }
 
-    /// The rows of an image's gradient from `first` on.
+    /// The rows of an image's gradient from `first` on; `end` begins where `dx` does.
+    #[allow(clippy::too_many_arguments)]
     fn phase_rows(
         &self,
         isa: Isa,
@@ -142,8 +145,9 @@ impl Conv2d {
         phases: &[Phase],
         first: usize,
         dx: &mut [f32],
+        end: End,
     ) {
-        let (row, end) = (self.in_w * self.in_c, first + dx.len() / (self.in_w * self.in_c));
+        let (row, last) = (self.in_w * self.in_c, first + dx.len() / (self.in_w * self.in_c));
         let (depth, width) = (self.out_c / self.groups, self.in_c / self.groups);
         if phases.iter().any(|phase| phase.taps.is_empty()) {
             dx.fill(0.0);
@@ -162,7 +166,7 @@ impl Conv2d {
                 .collect();
             let mut lines = Lines::of(g, dy, usize::MAX);
             let (segments, run) = g.segments(lines.row_len());
-            for at in lines.blocks(line(first)..line(end)) {
+            for at in lines.blocks(line(first)..line(last)) {
                 let block = lines.load(isa, at.clone());
                 let windows = Windows {
                     data: block.data,
@@ -174,7 +178,7 @@ impl Conv2d {
                 };
                 let to = (phase.row + at.start * self.stride_h - first) * row + phase.col * self.in_c;
                 let (step, apart) = (self.stride_w * self.in_c, self.stride_h * row);
-                windows.compute_apart(isa, &panels, false, &mut dx[to..], step, apart);
+                windows.compute_apart(isa, &panels, end.from(to), &mut dx[to..], step, apart);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::{Conv2d, Shares, sum_of_parts};
 use crate::kernels::reduce;
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{Left, Reading, Right, Sizes, Start, split, tile};
+use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -175,7 +175,7 @@ impl Conv2d {
                     };
                     for (col, right) in &rights {
                         let sums = &mut dkernel[(row - of.start) * self.out_c + group * width + col..];
-                        tile(isa, at.len(), &left.0, left.1, right, Start::Sum, false, sums, self.out_c);
+                        tile(isa, at.len(), &left.0, left.1, right, Start::Sum, End::Plain, sums, self.out_c);
                     }
                 }
             }

@@ -22,11 +22,25 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
     let want_y: Vec<f32> = want_y.iter().map(|y| if relu { y.max(0.0) } else { *y }).collect();
     on_each(|| {
         let mut y = vec![f32::NAN; dy.len()];
-        g.forward(&x, &kernel, Epilogue { bias, relu }, &mut y, workspace);
+        let epilogue = Epilogue { bias, relu, gate: None };
+        g.forward(&x, &kernel, epilogue, &mut y, workspace);
         assert_close(&y, &want_y, 1e-5);
+        if let Some(packed) = g.forward_layout().map(|layout| Packed::new(layout, &kernel)) {
+            let mut again = vec![f32::NAN; dy.len()];
+            g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut again, workspace);
+            assert!(again == y, "a kernel that is kept changes nothing for {g:?}");
+        }
+        let mut gated = vec![f32::NAN; dy.len()];
+        g.forward(&x, &kernel, Epilogue { bias: None, relu: false, gate: Some(&dy) }, &mut gated, workspace);
+        assert!(gated.iter().zip(&dy).all(|(y, gate)| y.is_finite() && (*y == 0.0 || *gate > 0.0)));
         let mut dx = vec![f32::NAN; x.len()];
         g.backward_data(&dy, &kernel, &mut dx, workspace);
         assert_close(&dx, &want_dx, 1e-5);
+        let packed = g.data_layout().map(|layout| Packed::new(layout, &kernel));
+        let mut gated = vec![f32::NAN; x.len()];
+        g.backward_data_packed(&dy, &kernel, packed.as_ref(), Some(&x), &mut gated, workspace);
+        let open: Vec<f32> = dx.iter().zip(&x).map(|(dx, x)| if *x > 0.0 { *dx } else { 0.0 }).collect();
+        assert!(gated == open, "a gate, or a kernel that is kept, changes the values for {g:?}");
         let mut dkernel = start.clone();
         g.backward_weights(&x, &dy, &mut dkernel, workspace);
         assert_close(&dkernel, &want_dkernel, 1e-5);
@@ -175,7 +189,7 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
         on_each(|| {
             let (isa, epilogue) = (Isa::get(), Epilogue::from(Some(bias.as_slice())));
             let (mut y, pieces) = (vec![f32::NAN; dy.len()], direct::Pieces::Panels(images));
-            let values = Kernel { values: &kernel, turned: false };
+            let values = Kernel { values: &kernel, turned: false, packed: None };
             g.convolve_in(pieces, isa, &x, values, epilogue, &mut y, &workspace);
             assert_close(&y, &want, 1e-5);
             let mut dkernel = vec![0.0; kernel.len()];
@@ -186,7 +200,7 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
             let want = reference::conv_backward_data(&g, &dy, &kernel);
             on_each(|| {
                 let (mut dx, pieces) = (vec![f32::NAN; x.len()], direct::Pieces::Panels(images));
-                let values = Kernel { values: &kernel, turned: true };
+                let values = Kernel { values: &kernel, turned: true, packed: None };
                 turned.convolve_in(pieces, Isa::get(), &dy, values, Epilogue::default(), &mut dx, &workspace);
                 assert_close(&dx, &want, 1e-5);
             });

@@ -63,7 +63,7 @@ impl<'a> Wide<'a> {
             repeated.chunks_exact_mut(bias.len()).for_each(|part| part.copy_from_slice(bias));
             &*repeated
         });
-        let kernel = Kernel { values: &values, turned: false };
+        let kernel = Kernel { values: &values, turned: false, packed: None };
         self.wide.convolve(isa, x, kernel, Epilogue { bias, ..epilogue }, y, workspace);
         workspace.give(values);
     }

@@ -138,6 +138,12 @@ impl Lanes for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    unsafe fn where_above_zero(self, gate: Self) -> Self {
+        Avx2(_mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, _mm256_setzero_ps()), self.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
         let equal = _mm256_cmp_ps::<_CMP_EQ_UQ>(a.0, b.0);
         (Avx2(_mm256_and_ps(equal, self.0)), Avx2(_mm256_andnot_ps(equal, self.0)))

@@ -141,6 +141,12 @@ impl Lanes for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    unsafe fn where_above_zero(self, gate: Self) -> Self {
+        Avx512(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate.0, _mm512_setzero_ps()), self.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
         let equal = _mm512_cmp_ps_mask::<_CMP_EQ_UQ>(a.0, b.0);
         (Avx512(_mm512_maskz_mov_ps(equal, self.0)), Avx512(_mm512_maskz_mov_ps(!equal, self.0)))

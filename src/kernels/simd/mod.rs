@@ -73,6 +73,9 @@ pub(super) trait Lanes: Copy {
     /// `next` if it is larger, or the first NaN of the two.
     unsafe fn larger(self, next: Self) -> Self;
 
+    /// This where `gate` is above 0, else zero.
+    unsafe fn where_above_zero(self, gate: Self) -> Self;
+
     /// This where `a` and `b` are equal or one of them is NaN, else zero; and this where they are not, else zero.
     unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self);
 }
@@ -292,6 +295,10 @@ mod tests {
                     for (best, next) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::NAN, f32::NAN)] {
                         L::splat(best).larger(L::splat(next)).store(to.as_mut_ptr());
                         assert!(to.iter().all(|to| to.is_nan()));
+                    }
+                    for (gate, open) in [(1.0, true), (0.0, false), (-0.0, false), (-1.0, false), (f32::NAN, false)] {
+                        L::splat(7.0).where_above_zero(L::splat(gate)).store(to.as_mut_ptr());
+                        assert!(to.iter().all(|&to| to == if open { 7.0 } else { 0.0 }));
                     }
                     for (a, b, equal) in [(1.0, 1.0, true), (0.0, -0.0, true), (1.0, 2.0, false), (f32::NAN, 1.0, true)]
                     {

@@ -97,6 +97,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn where_above_zero(self, gate: Self) -> Self {
+        Portable(std::array::from_fn(|i| if gate.0[i] > 0.0 { self.0[i] } else { 0.0 }))
+    }
+
+    #[inline(always)]
     unsafe fn split_where_equal(self, a: Self, b: Self) -> (Self, Self) {
         let equal = |i: usize| (a.0[i] == b.0[i]) | a.0[i].is_nan() | b.0[i].is_nan();
         let pick = |when: bool| Portable(std::array::from_fn(|i| if equal(i) == when { self.0[i] } else { 0.0 }));

@@ -4,7 +4,7 @@ use crate::config::{Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::gemm::{Mat, MatMut, gemm_bias, gemm_parallel};
+use crate::kernels::gemm::{Mat, MatMut, gemm_with, gemm_parallel};
 use crate::kernels::reduce::add_column_sums;
 use crate::layer::{Backward, Build, Forward, Param};
 use crate::random::Rng;
@@ -58,7 +58,7 @@ impl Projection {
         let (kernel, bias) = (self.kernel.value(), self.bias.as_ref().map(Param::value));
         let bias = bias.as_ref().map(Tensor::data);
         let kernel = Mat::new(kernel.data(), self.inputs, self.outputs);
-        gemm_bias(Mat::new(x.data(), rows, self.inputs), kernel, bias, y.data_mut());
+        gemm_with(Mat::new(x.data(), rows, self.inputs), kernel, bias, y.data_mut());
         Ok(y)
     }
 

@@ -10,7 +10,8 @@ use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::conv::{Conv2d, Epilogue};
+use crate::kernels::Epilogue;
+use crate::kernels::conv::Conv2d;
 use crate::kernels::reduce::{add, fill_rows};
 use crate::layer::{Backward, Build, Forward, Param};
 use crate::layers::DataFormat;
@@ -211,7 +212,7 @@ impl Filters<'_> {
     fn add_forward(&self, x: &[f32], y: &mut [f32], workspace: &Arc<Workspace>) {
         let Some(drops) = self.drops else {
             let mut part = workspace.take(y.len());
-            self.conv.forward(x, self.kernel.data(), Epilogue { bias: None, relu: false }, &mut part, workspace);
+            self.conv.forward(x, self.kernel.data(), Epilogue::default(), &mut part, workspace);
             add(y, &part);
             return workspace.give(part);
         };
@@ -219,7 +220,7 @@ impl Filters<'_> {
         for gate in 0..4 {
             multiply(x, drops.row(gate), &mut dropped);
             let kernel = columns(self.kernel.data(), self.conv.out_c, gate, workspace);
-            self.gate.forward(&dropped, &kernel, Epilogue { bias: None, relu: false }, &mut part, workspace);
+            self.gate.forward(&dropped, &kernel, Epilogue::default(), &mut part, workspace);
             add_columns(y, self.conv.out_c, gate, &part);
             workspace.give(kernel);
         }

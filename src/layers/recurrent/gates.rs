@@ -7,7 +7,7 @@ use crate::config::Shared;
 use crate::constraints::Constraint;
 use crate::error::{Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::gemm::{Mat, gemm_bias};
+use crate::kernels::gemm::{Mat, gemm_with};
 use crate::kernels::reduce::{add_column_sums, fill_rows};
 use crate::layer::{Backward, Build, Forward, Param};
 use crate::random::check_rate;
@@ -193,7 +193,7 @@ impl Gates {
         let mut z = cx.scratch([x.shape()[0], x.shape()[1], columns]);
         if drops.input.is_none() {
             let rows = x.len() / features.max(1);
-            gemm_bias(
+            gemm_with(
                 Mat::new(x.data(), rows, features),
                 Mat::new(kernel.data(), features, columns),
                 bias,
@@ -205,7 +205,7 @@ impl Gates {
             Some(bias) => fill_rows(z.data_mut(), bias),
             None => z.data_mut().fill(0.0),
         }
-        let product = Product { kernel: &kernel, first: 0, columns, drops: drops.input.as_ref(), turned: None };
+        let product = Product::once(&kernel, columns, drops.input.as_ref());
         product.forward(x.data(), 1.0, Place { rows: z.data_mut(), len: columns, first: 0 }, cx.workspace());
         Ok(z)
     }
@@ -213,8 +213,7 @@ impl Gates {
     /// Adds the kernel's gradient for those of [`project`](Self::project), and returns that of `x`.
     pub fn project_back(&self, x: &Tensor, dz: &Tensor, drops: &Drops, cx: &mut Backward<'_>) -> Option<Tensor> {
         let (kernel, workspace) = (self.kernel.value(), cx.workspace().clone());
-        let product =
-            Product { kernel: &kernel, first: 0, columns: dz.last(), drops: drops.input.as_ref(), turned: None };
+        let product = Product::once(&kernel, dz.last(), drops.input.as_ref());
         let place = Place { rows: dz.data(), len: dz.last(), first: 0 };
         if let Some(dkernel) = cx.gradient(&self.kernel) {
             product.add_weights(x.data(), &place, dkernel, &workspace);
@@ -234,7 +233,7 @@ impl Gates {
     }
 
     /// Adds the recurrent kernel's gradient: `before` are the states before all steps.
-    pub fn recurrent_back(&self, product: Product<'_>, before: &[f32], dz: Place<&[f32]>, cx: &mut Backward<'_>) {
+    pub fn recurrent_back(&self, product: &Product<'_>, before: &[f32], dz: Place<&[f32]>, cx: &mut Backward<'_>) {
         let workspace = cx.workspace().clone();
         if let Some(dkernel) = cx.gradient(&self.recurrent_kernel) {
             product.add_weights(before, &dz, dkernel, &workspace);

@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product, turned};
+use super::product::{Place, Product};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -16,6 +16,7 @@ use crate::regularizers::Regularizer;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Gated recurrent units (Keras: `GRU`; Cho et al. 2014).
 ///
@@ -99,19 +100,10 @@ impl GRUCell {
         self.gates.activation.needs_input() || self.recurrent_activation.needs_input()
     }
 
-    /// The products of the state: with the gates' columns, and with those of the new values.
-    fn products<'a>(
-        &self,
-        kernel: &'a Tensor,
-        drops: [Option<&'a Tensor>; 2],
-        turned: Option<&'a [f32]>,
-    ) -> [Product<'a>; 2] {
+    /// The columns of the recurrent kernel: those of the gates, and those of the new values.
+    fn columns(&self) -> [Range<usize>; 2] {
         let units = self.gates.units;
-        let [gates, new] = drops;
-        [
-            Product { kernel, first: 0, columns: 2 * units, drops: gates, turned },
-            Product { kernel, first: 2 * units, columns: units, drops: new, turned },
-        ]
+        [0..2 * units, 2 * units..3 * units]
     }
 
     /// What is dropped of the state for the gates, and for the new values.
@@ -163,8 +155,10 @@ impl Cell for GRUCell {
             input_bias = Some(sum);
         }
         let mut z = self.gates.project(&x, input_bias.as_deref(), &drops, cx)?;
-        let kernel = self.gates.recurrent_kernel.value();
-        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()], None);
+        let weight = &self.gates.recurrent_kernel;
+        let (kernel, [gates, new]) = (weight.value(), self.columns());
+        let gates = Product::each_step(weight, &kernel, gates, gate_drops.as_ref());
+        let new = Product::each_step(weight, &kernel, new, new_drops.as_ref());
         // The state's part of the new values; without reset_after, r ∘ h.
         let mut inner = cx.scratch([sequence.steps(), batch, units]);
         let mut sums = (cx.recording() && self.keeps_sums()).then(|| cx.scratch(z.shape()));
@@ -238,10 +232,11 @@ impl Cell for GRUCell {
         let x = cx.restore()?;
         let drops = Gates::restore_drops(cx)?;
         let [gate_drops, new_drops] = Self::split(&drops.state)?;
-        let kernel = self.gates.recurrent_kernel.value();
+        let weight = &self.gates.recurrent_kernel;
+        let (kernel, [gates, new]) = (weight.value(), self.columns());
         let workspace = cx.workspace().clone();
-        let turned = turned(&kernel, &workspace);
-        let [gates, new] = self.products(&kernel, [gate_drops.as_ref(), new_drops.as_ref()], Some(&turned));
+        let gates = Product::each_step_back(weight, &kernel, gates, gate_drops.as_ref());
+        let new = Product::each_step_back(weight, &kernel, new, new_drops.as_ref());
         let (mut rows, mut dinner) = (workspace.take(batch * 3 * units), workspace.take(batch * units));
         // The gradients of the sums take the place of the gates in z; with reset_after, those of the state's part of the
         // new values that of this part.
@@ -316,15 +311,14 @@ impl Cell for GRUCell {
         })?;
         workspace.give(rows);
         workspace.give(dinner);
-        self.gates.recurrent_back(gates, sequence.before(0), Place { rows: z.data(), len: 3 * units, first: 0 }, cx);
+        self.gates.recurrent_back(&gates, sequence.before(0), Place { rows: z.data(), len: 3 * units, first: 0 }, cx);
         if self.reset_after {
             let dnew = Place { rows: inner.data(), len: units, first: 0 };
-            self.gates.recurrent_back(new, sequence.before(0), dnew, cx);
+            self.gates.recurrent_back(&new, sequence.before(0), dnew, cx);
         } else {
             let dnew = Place { rows: z.data(), len: 3 * units, first: 2 * units };
-            self.gates.recurrent_back(new, inner.data(), dnew, cx);
+            self.gates.recurrent_back(&new, inner.data(), dnew, cx);
         }
-        workspace.give(turned);
         if let Some(dbias) = self.gates.bias.as_ref().and_then(|bias| cx.gradient(bias)) {
             let (first, second) = dbias.split_at_mut(3 * units);
             let mut sums = workspace.take(3 * units);

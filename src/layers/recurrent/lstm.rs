@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product, turned};
+use super::product::{Place, Product};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -256,9 +256,9 @@ impl Cell for LSTMCell {
         let drops = self.gates.drops(self.gates.groups(4), batch, [x.last(), units], cx);
         let bias = self.gates.bias.as_ref().map(Param::value);
         let mut z = self.gates.project(&x, bias.as_ref().map(|b| b.data()), &drops, cx)?;
-        let kernel = self.gates.recurrent_kernel.value();
-        let product =
-            Product { kernel: &kernel, first: 0, columns: 4 * units, drops: drops.state.as_ref(), turned: None };
+        let weight = &self.gates.recurrent_kernel;
+        let kernel = weight.value();
+        let product = Product::each_step(weight, &kernel, 0..4 * units, drops.state.as_ref());
         let memory = self.memory();
         let mut a = cx.scratch([sequence.steps(), batch, units]);
         let mut sums = (cx.recording() && memory.keeps_sums()).then(|| cx.scratch(z.shape()));
@@ -289,16 +289,10 @@ impl Cell for LSTMCell {
         let sums = memory.keeps_sums().then(|| cx.restore()).transpose()?;
         let x = cx.restore()?;
         let drops = Gates::restore_drops(cx)?;
-        let kernel = self.gates.recurrent_kernel.value();
+        let weight = &self.gates.recurrent_kernel;
+        let kernel = weight.value();
         let workspace = cx.workspace().clone();
-        let turned = turned(&kernel, &workspace);
-        let product = Product {
-            kernel: &kernel,
-            first: 0,
-            columns: 4 * units,
-            drops: drops.state.as_ref(),
-            turned: Some(&turned),
-        };
+        let product = Product::each_step_back(weight, &kernel, 0..4 * units, drops.state.as_ref());
         let mut row = workspace.take(4 * units);
         let first = sequence.backward(gradients, &workspace, |t, before, after, dafter, dbefore| {
             let sums = sums.as_ref().map(|sums| &sums.data()[t * batch * 4 * units..][..batch * 4 * units]);
@@ -310,8 +304,7 @@ impl Cell for LSTMCell {
             Ok(())
         })?;
         workspace.give(row);
-        self.gates.recurrent_back(product, sequence.before(0), Place { rows: z.data(), len: 4 * units, first: 0 }, cx);
-        workspace.give(turned);
+        self.gates.recurrent_back(&product, sequence.before(0), Place { rows: z.data(), len: 4 * units, first: 0 }, cx);
         self.gates.bias_back(&z, cx);
         Ok((self.gates.project_back(&x, &z, &drops, cx), first))
     }

@@ -1,14 +1,15 @@
 //! Products of inputs or states with the kernels of gates, with parts of what goes in dropped.
 
-use crate::kernels::gemm::{Mat, MatMut, gemm_parallel, transpose};
-use crate::kernels::vectorised;
+use crate::kernels::gemm::{Mat, MatMut, gemm_packed_into, gemm_parallel};
+use crate::kernels::{Layout, Packed, vectorised};
+use crate::layer::Param;
 use crate::runtime::Workspace;
 use crate::tensor::Tensor;
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// A product of rows of inputs with some columns of a kernel.
-#[derive(Clone, Copy)]
 pub(super) struct Product<'a> {
     /// `(inputs, all columns)`
     pub kernel: &'a Tensor,
@@ -18,9 +19,13 @@ pub(super) struct Product<'a> {
     pub columns: usize,
     /// `(groups, batch, inputs)`: what the inputs are multiplied by for each group of columns; none: nothing is dropped.
     pub drops: Option<&'a Tensor>,
-    /// The transpose of the whole kernel, where it is needed at each step of a way back.
-    pub turned: Option<&'a [f32]>,
+    /// The kernel, or its transpose, for each group of columns, as products read it: for one that is made at each
+    /// step.
+    pub packed: Pieces,
 }
+
+/// See [`Product::packed`].
+type Pieces = SmallVec<[Option<Arc<Packed>>; 1]>;
 
 /// Rows of some length, of which the columns from `first` on are meant.
 pub(super) struct Place<T> {
@@ -29,7 +34,39 @@ pub(super) struct Place<T> {
     pub first: usize,
 }
 
-impl Product<'_> {
+impl<'a> Product<'a> {
+    /// A product that is made once.
+    pub fn once(kernel: &'a Tensor, columns: usize, drops: Option<&'a Tensor>) -> Self {
+        Product { kernel, first: 0, columns, drops, packed: Pieces::new() }
+    }
+
+    /// A product of [`forward`](Self::forward) that is made at each step, with these columns of a weight of this value.
+    pub fn each_step(weight: &Param, kernel: &'a Tensor, columns: Range<usize>, drops: Option<&'a Tensor>) -> Self {
+        Self::packed(weight, kernel, columns, drops, |layout| layout)
+    }
+
+    /// The same of [`backward`](Self::backward).
+    pub fn each_step_back(weight: &Param, kernel: &'a Tensor, columns: Range<usize>, drops: Option<&'a Tensor>) -> Self {
+        Self::packed(weight, kernel, columns, drops, Layout::t)
+    }
+
+    fn packed(
+        weight: &Param,
+        kernel: &'a Tensor,
+        columns: Range<usize>,
+        drops: Option<&'a Tensor>,
+        turn: impl Fn(Layout) -> Layout,
+    ) -> Self {
+        let mut product =
+            Product { kernel, first: columns.start, columns: columns.len(), drops, packed: Pieces::new() };
+        let layout = |columns: Range<usize>| {
+            let columns = product.first + columns.start..product.first + columns.end;
+            turn(Layout::columns_of(columns, product.inputs(), kernel.shape()[1]))
+        };
+        product.packed = product.groups().map(|(_, columns)| weight.packed(layout(columns))).collect();
+        product
+    }
+
     fn inputs(&self) -> usize {
         self.kernel.shape()[0]
     }
@@ -46,25 +83,22 @@ impl Product<'_> {
         Mat::strided(&self.kernel.data()[self.first + columns.start..], self.inputs(), columns.len(), all)
     }
 
-    /// The transpose of some columns of the kernel.
-    fn turned(&self, columns: &Range<usize>) -> Mat<'_> {
-        match self.turned {
-            Some(turned) => {
-                let first = (self.first + columns.start) * self.inputs();
-                Mat::new(&turned[first..], columns.len(), self.inputs())
-            }
-            None => self.kernel(columns).t(),
-        }
+    /// What is kept of a group of columns.
+    fn kept(&self, group: usize) -> Option<&Packed> {
+        self.packed.get(group)?.as_deref()
     }
 
-    /// `y = dropped x · kernel + beta y`
+    /// `y = dropped x · kernel + beta y`, with a `beta` of 0 or 1.
     pub fn forward(&self, x: &[f32], beta: f32, y: Place<&mut [f32]>, workspace: &Arc<Workspace>) {
         let rows = x.len() / self.inputs();
-        for (drops, columns) in self.groups() {
+        for (g, (drops, columns)) in self.groups().enumerate() {
             let dropped = drops.map(|drops| dropped(x, drops, workspace));
             let x = Mat::new(dropped.as_deref().unwrap_or(x), rows, self.inputs());
             let place = MatMut::strided(&mut y.rows[y.first + columns.start..], rows, columns.len(), y.len);
-            gemm_parallel(1.0, x, self.kernel(&columns), beta, place);
+            match self.kept(g) {
+                Some(kernel) => gemm_packed_into(x, kernel, beta != 0.0, place),
+                None => gemm_parallel(1.0, x, self.kernel(&columns), beta, place),
+            }
             dropped.into_iter().for_each(|dropped| workspace.give(dropped));
         }
     }
@@ -87,12 +121,19 @@ impl Product<'_> {
         let rows = dx.len() / self.inputs();
         for (g, (drops, columns)) in self.groups().enumerate() {
             let dy = Mat::strided(&dy.rows[dy.first + columns.start..], rows, columns.len(), dy.len);
+            let multiply = |beta: f32, dx: &mut [f32]| {
+                let dx = MatMut::new(dx, rows, self.inputs());
+                match self.kept(g) {
+                    Some(kernel) => gemm_packed_into(dy, kernel, beta != 0.0, dx),
+                    None => gemm_parallel(1.0, dy, self.kernel(&columns).t(), beta, dx),
+                }
+            };
             let Some(drops) = drops else {
-                gemm_parallel(1.0, dy, self.turned(&columns), beta, MatMut::new(dx, rows, self.inputs()));
+                multiply(beta, dx);
                 continue;
             };
             let mut part = workspace.take(dx.len());
-            gemm_parallel(1.0, dy, self.turned(&columns), 0.0, MatMut::new(&mut part, rows, self.inputs()));
+            multiply(0.0, &mut part);
             if g == 0 && beta == 0.0 {
                 dx.fill(0.0);
             }
@@ -105,13 +146,6 @@ impl Product<'_> {
             workspace.give(part);
         }
     }
-}
-
-/// The transpose of a kernel, in memory of the workspace.
-pub(super) fn turned(kernel: &Tensor, workspace: &Workspace) -> Vec<f32> {
-    let mut turned = workspace.take(kernel.len());
-    transpose(Mat::new(kernel.data(), kernel.shape()[0], kernel.shape()[1]), &mut turned);
-    turned
 }
 
 /// Each step's values times the same `drops`.

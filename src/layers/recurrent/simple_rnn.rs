@@ -3,7 +3,7 @@
 use super::Recurrent;
 use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
-use super::product::{Place, Product, turned};
+use super::product::{Place, Product};
 use crate::activations::Activation;
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
@@ -82,7 +82,7 @@ impl Cell for SimpleRNNCell {
         // Of each step: the sum, then what its gradient needs of it.
         let mut z = self.gates.project(&x, bias.as_ref().map(|b| b.data()), &drops, cx)?;
         let kernel = recurrent_kernel.value();
-        let product = Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref(), turned: None };
+        let product = Product::each_step(recurrent_kernel, &kernel, 0..units, drops.state.as_ref());
         let workspace = cx.workspace().clone();
         sequence.forward(|t, before, after| {
             let z = &mut z.data_mut()[t * batch * units..][..batch * units];
@@ -107,9 +107,7 @@ impl Cell for SimpleRNNCell {
         let drops = Gates::restore_drops(cx)?;
         let kernel = recurrent_kernel.value();
         let workspace = cx.workspace().clone();
-        let turned = turned(&kernel, &workspace);
-        let product =
-            Product { kernel: &kernel, first: 0, columns: units, drops: drops.state.as_ref(), turned: Some(&turned) };
+        let product = Product::each_step_back(recurrent_kernel, &kernel, 0..units, drops.state.as_ref());
         // The gradients of the sums take the place of these.
         let first = sequence.backward(gradients, &workspace, |t, _, _, dafter, dbefore| {
             let z = &mut z.data_mut()[t * batch * units..][..batch * units];
@@ -118,8 +116,7 @@ impl Cell for SimpleRNNCell {
             product.backward(&Place { rows: &*z, len: units, first: 0 }, 0.0, dbefore[0], &workspace);
             Ok(())
         })?;
-        self.gates.recurrent_back(product, sequence.before(0), Place { rows: z.data(), len: units, first: 0 }, cx);
-        workspace.give(turned);
+        self.gates.recurrent_back(&product, sequence.before(0), Place { rows: z.data(), len: units, first: 0 }, cx);
         self.gates.bias_back(&z, cx);
         Ok((self.gates.project_back(&x, &z, &drops, cx), first))
     }

@@ -1,0 +1,70 @@
+//! What is done to the results of a product while they are still in registers.
+
+use super::tile::{End, Start};
+use super::vectorised;
+
+/// What is done to each result before it is stored: first the bias, then the ReLU or the gate.
+///
+/// ```
+/// use cornu::kernels::{Epilogue, gemm::{Mat, gemm_with}};
+/// let mut y = [0.0; 2];
+/// let epilogue = Epilogue { bias: Some(&[1.0, -9.0]), relu: true, ..Epilogue::default() };
+/// gemm_with(Mat::new(&[2.0], 1, 1), Mat::new(&[3.0, 4.0], 1, 2), epilogue, &mut y);
+/// assert_eq!(y, [7.0, 0.0]);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Is added: a value for each column, or output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Whether negative results become 0.
+    pub relu: bool,
+    /// Values that lie as the results do: where one is not above 0, the result becomes 0. That is the gradient of a
+    /// ReLU that gave these values. Not together with `relu`.
+    pub gate: Option<&'a [f32]>,
+}
+
+impl<'a> From<Option<&'a [f32]>> for Epilogue<'a> {
+    fn from(bias: Option<&'a [f32]>) -> Self {
+        Epilogue { bias, ..Epilogue::default() }
+    }
+}
+
+impl<'a> Epilogue<'a> {
+    /// # Panics
+    /// When the bias is not one value for each of the columns, or the gate not one for each of the results.
+    pub(super) fn check(&self, columns: usize, results: usize) {
+        assert!(self.bias.is_none_or(|bias| bias.len() == columns), "length of the bias");
+        assert!(self.gate.is_none_or(|gate| gate.len() == results && !self.relu), "length of the gate");
+    }
+
+    /// What the sums of the columns from this one on begin with.
+    pub(super) fn start(&self, column: usize) -> Start<'a> {
+        self.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[column..]))
+    }
+
+    /// What is done at their end.
+    pub(super) fn end(&self) -> End<'a> {
+        match (self.gate, self.relu) {
+            (Some(gate), _) => End::Gate(gate),
+            (None, true) => End::Relu,
+            (None, false) => End::Plain,
+        }
+    }
+}
+
+impl End<'_> {
+    /// Does the same to results that are already stored, as many as the gate has.
+    pub(super) fn apply(self, y: &mut [f32]) {
+        match self {
+            End::Plain => {}
+            End::Relu => vectorised(
+                #[inline(always)]
+                move || y.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y }),
+            ),
+            End::Gate(gate) => vectorised(
+                #[inline(always)]
+                move || y.iter_mut().zip(gate).for_each(|(y, gate)| *y = if *gate > 0.0 { *y } else { 0.0 }),
+            ),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Right operands that are copied once, as tiles read them, and used until they change: the weights of layers.
+
+use super::product::{Panels, Source, copy_rows};
+use super::scratch::Aligned;
+use super::simd::Isa;
+use super::tile::Sizes;
+use std::ops::Range;
+
+/// Which values of a weight are a right operand, and in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// A matrix, from this value on: one of the strides is 1.
+    Matrix { first: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize },
+    /// The kernel of a convolution: so many taps, input channels of a group, and output channels. Turned it is that of
+    /// the gradient by the input: its taps go backwards and its channels are exchanged.
+    Kernel { taps: usize, in_c: usize, out_c: usize, groups: usize, turned: bool },
+}
+
+impl Layout {
+    /// A matrix of `rows` rows, of which these columns are the operand.
+    pub(crate) fn columns_of(columns: Range<usize>, rows: usize, all: usize) -> Self {
+        Layout::Matrix { first: columns.start, rows, cols: columns.len(), row_stride: all, col_stride: 1 }
+    }
+
+    /// The transpose of a matrix.
+    pub(crate) fn t(self) -> Self {
+        match self {
+            Layout::Matrix { first, rows, cols, row_stride, col_stride } => {
+                Layout::Matrix { first, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
+            }
+            kernel => kernel,
+        }
+    }
+
+    /// Rows and columns of each group.
+    fn size(self) -> [usize; 2] {
+        match self {
+            Layout::Matrix { rows, cols, .. } => [rows, cols],
+            Layout::Kernel { taps, in_c, out_c, groups, turned: false } => [taps * in_c, out_c / groups],
+            Layout::Kernel { taps, in_c, out_c, groups, turned: true } => [taps * out_c / groups, in_c],
+        }
+    }
+
+    /// Whether to keep a copy: not a large one, since it takes as much memory as the weight itself, and none of a
+    /// matrix where products are those of another crate.
+    pub(crate) fn is_kept(self) -> bool {
+        let [rows, cols] = self.size();
+        let matrix = matches!(self, Layout::Matrix { .. });
+        self.groups() * rows * cols <= MOST && !(matrix && Isa::get().is_portable())
+    }
+
+    fn groups(self) -> usize {
+        match self {
+            Layout::Matrix { .. } => 1,
+            Layout::Kernel { groups, .. } => groups,
+        }
+    }
+}
+
+/// The most values of a copy: 16 MiB.
+const MOST: usize = 4 << 20;
+
+/// A copy of such an operand.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    layout: Layout,
+    isa: Isa,
+    /// Group after group, each in panels.
+    values: Aligned,
+}
+
+impl Packed {
+    /// A copy of `values` in this layout.
+    ///
+    /// # Panics
+    /// When there are not enough of them.
+    pub(crate) fn new(layout: Layout, values: &[f32]) -> Self {
+        let (isa, [rows, cols]) = (Isa::get(), layout.size());
+        let len = layout.groups() * rows * cols.next_multiple_of(Sizes::of(isa).lanes);
+        let mut packed = Packed { layout, isa, values: Aligned::new(len) };
+        packed.renew(values);
+        packed
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Copies other values to the same place.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(crate) fn renew(&mut self, from: &[f32]) {
+        let (isa, [rows, cols]) = (self.isa, self.layout.size());
+        if rows == 0 || cols == 0 {
+            return;
+        }
+        let len = self.values.len() / self.layout.groups();
+        for (group, panels) in self.values.chunks_exact_mut(len).enumerate() {
+            match self.layout {
+                Layout::Matrix { first, row_stride, col_stride, .. } => {
+                    let source = Source { data: &from[first..], row_stride, col_stride };
+                    copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
+                }
+                Layout::Kernel { out_c, turned: false, .. } => {
+                    let source = Source { data: &from[group * cols..], row_stride: out_c, col_stride: 1 };
+                    copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
+                }
+                Layout::Kernel { taps, in_c, out_c, groups, turned: true } => {
+                    let depth = out_c / groups;
+                    for (i, tap) in (0..taps).rev().enumerate() {
+                        let data = &from[tap * in_c * out_c + group * depth..];
+                        let source = Source { data, row_stride: 1, col_stride: out_c };
+                        copy_rows(isa, panels, [rows, cols], i * depth..(i + 1) * depth, source, 1.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The operand of a group.
+    pub(super) fn group(&self, group: usize) -> Panels<'_> {
+        let [rows, cols] = self.layout.size();
+        let len = self.values.len() / self.layout.groups();
+        Panels::kept(self.isa, &self.values[group * len..][..len], rows, cols)
+    }
+
+    /// Rows and columns of the only group.
+    pub(super) fn size(&self) -> [usize; 2] {
+        self.layout.size()
+    }
+}
