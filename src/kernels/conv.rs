@@ -274,7 +274,10 @@ impl Conv2d {
 
     /// How the forward pass reads a kernel, if it pays to keep a copy of it.
     pub(crate) fn forward_layout(&self) -> Option<Layout> {
-        matches!(plan::forward(self, Isa::get()), plan::Forward::Product).then(|| self.layout(false))
+        let taps = self.kernel_h * self.kernel_w;
+        let (in_c, out_c, groups) = (self.in_c / self.groups, self.out_c, self.groups);
+        let product = matches!(plan::forward(self, Isa::get()), plan::Forward::Product);
+        product.then_some(Layout::Kernel { depth: taps * in_c, out_c, groups })
     }
 
     /// The gradient by the input, into `dx`, from the one by the output.
@@ -282,16 +285,14 @@ impl Conv2d {
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
-        self.backward_data_packed(dy, kernel, None, None, dx, workspace);
+        self.backward_data_gated(dy, kernel, None, dx, workspace);
     }
 
-    /// [`backward_data`](Self::backward_data) with a copy of the kernel that somebody keeps in this
-    /// [`layout`](Self::data_layout). Where `gate`, of the size of the input, is not above 0, the gradient becomes 0.
-    pub(crate) fn backward_data_packed(
+    /// [`backward_data`](Self::backward_data) that becomes 0 where `gate`, of the size of the input, is not above 0.
+    pub(crate) fn backward_data_gated(
         &self,
         dy: &[f32],
         kernel: &[f32],
-        packed: Option<&Packed>,
         gate: Option<&[f32]>,
         dx: &mut [f32],
         workspace: &Workspace,
@@ -302,7 +303,7 @@ impl Conv2d {
         let (isa, end) = (Isa::get(), epilogue.end());
         match plan::data(self, isa) {
             plan::Data::Turned(turned) => {
-                let kernel = Kernel { values: kernel, turned: true, packed };
+                let kernel = Kernel { values: kernel, turned: true, packed: None };
                 return turned.convolve(isa, dy, kernel, epilogue, dx, workspace);
             }
             plan::Data::Phases(phases) => return self.backward_data_by_phases(isa, dy, kernel, dx, &phases, end),
@@ -311,16 +312,6 @@ impl Conv2d {
             plan::Data::Patches => self.backward_data_by_patches(isa, dy, kernel, dx),
         }
         end.apply(dx);
-    }
-
-    /// How [`backward_data`](Self::backward_data) reads a kernel, if it pays to keep a copy of it.
-    pub(crate) fn data_layout(&self) -> Option<Layout> {
-        matches!(plan::data(self, Isa::get()), plan::Data::Turned(_)).then(|| self.layout(true))
-    }
-
-    fn layout(&self, turned: bool) -> Layout {
-        let taps = self.kernel_h * self.kernel_w;
-        Layout::Kernel { taps, in_c: self.in_c / self.groups, out_c: self.out_c, groups: self.groups, turned }
     }
 
     /// Adds the gradient by the kernel to `dkernel`.

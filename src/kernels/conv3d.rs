@@ -158,32 +158,25 @@ impl Conv3d {
         if self.flat() { self.plane.forward_layout() } else { None }
     }
 
-    /// How [`backward_data`](Self::backward_data) reads a kernel, if it pays to keep a copy of it.
-    pub(crate) fn data_layout(&self) -> Option<Layout> {
-        if self.flat() { self.plane.data_layout() } else { None }
-    }
-
     /// The gradient by the input, into `dx`, from the one by the output.
     ///
     /// # Panics
     /// When a slice has another length than the geometry says.
     pub fn backward_data(&self, dy: &[f32], kernel: &[f32], dx: &mut [f32], workspace: &Workspace) {
-        self.backward_data_packed(dy, kernel, None, None, dx, workspace);
+        self.backward_data_gated(dy, kernel, None, dx, workspace);
     }
 
-    /// [`backward_data`](Self::backward_data) with a copy of the kernel that somebody keeps in this
-    /// [`layout`](Self::data_layout). Where `gate`, of the size of the input, is not above 0, the gradient becomes 0.
-    pub(crate) fn backward_data_packed(
+    /// [`backward_data`](Self::backward_data) that becomes 0 where `gate`, of the size of the input, is not above 0.
+    pub(crate) fn backward_data_gated(
         &self,
         dy: &[f32],
         kernel: &[f32],
-        packed: Option<&Packed>,
         gate: Option<&[f32]>,
         dx: &mut [f32],
         workspace: &Workspace,
     ) {
         if self.flat() {
-            return self.plane.backward_data_packed(dy, kernel, packed, gate, dx, workspace);
+            return self.plane.backward_data_gated(dy, kernel, gate, dx, workspace);
         }
         let (mut planes, turned) = (workspace.take(self.plane.input_len()), self.turn(kernel, workspace));
         self.plane.backward_data(dy, &turned, &mut planes, workspace);

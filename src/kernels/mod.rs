@@ -30,8 +30,8 @@ mod simd;
 mod tile;
 
 pub use epilogue::Epilogue;
-pub(crate) use packed::{Layout, Packed};
 #[doc(hidden)]
 pub use limit::peak_flops;
+pub(crate) use packed::{Layout, Packed};
 pub use simd::instruction_set;
 pub(crate) use simd::vectorised;

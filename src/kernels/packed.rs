@@ -11,9 +11,8 @@ use std::ops::Range;
 pub(crate) enum Layout {
     /// A matrix, from this value on: one of the strides is 1.
     Matrix { first: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize },
-    /// The kernel of a convolution: so many taps, input channels of a group, and output channels. Turned it is that of
-    /// the gradient by the input: its taps go backwards and its channels are exchanged.
-    Kernel { taps: usize, in_c: usize, out_c: usize, groups: usize, turned: bool },
+    /// The kernel of a convolution: so many values that an output sees, and output channels.
+    Kernel { depth: usize, out_c: usize, groups: usize },
 }
 
 impl Layout {
@@ -36,8 +35,7 @@ impl Layout {
     fn size(self) -> [usize; 2] {
         match self {
             Layout::Matrix { rows, cols, .. } => [rows, cols],
-            Layout::Kernel { taps, in_c, out_c, groups, turned: false } => [taps * in_c, out_c / groups],
-            Layout::Kernel { taps, in_c, out_c, groups, turned: true } => [taps * out_c / groups, in_c],
+            Layout::Kernel { depth, out_c, groups } => [depth, out_c / groups],
         }
     }
 
@@ -97,24 +95,15 @@ impl Packed {
         }
         let len = self.values.len() / self.layout.groups();
         for (group, panels) in self.values.chunks_exact_mut(len).enumerate() {
-            match self.layout {
+            let source = match self.layout {
                 Layout::Matrix { first, row_stride, col_stride, .. } => {
-                    let source = Source { data: &from[first..], row_stride, col_stride };
-                    copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
+                    Source { data: &from[first..], row_stride, col_stride }
                 }
-                Layout::Kernel { out_c, turned: false, .. } => {
-                    let source = Source { data: &from[group * cols..], row_stride: out_c, col_stride: 1 };
-                    copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
+                Layout::Kernel { out_c, .. } => {
+                    Source { data: &from[group * cols..], row_stride: out_c, col_stride: 1 }
                 }
-                Layout::Kernel { taps, in_c, out_c, groups, turned: true } => {
-                    let depth = out_c / groups;
-                    for (i, tap) in (0..taps).rev().enumerate() {
-                        let data = &from[tap * in_c * out_c + group * depth..];
-                        let source = Source { data, row_stride: 1, col_stride: out_c };
-                        copy_rows(isa, panels, [rows, cols], i * depth..(i + 1) * depth, source, 1.0);
-                    }
-                }
-            }
+            };
+            copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
         }
     }
 

@@ -135,10 +135,10 @@ impl Forward<'_> {
         self.trainable
     }
 
-    /// Whether weights are read again before they change, so that it pays to keep copies of them as products read
-    /// them: by other pieces of the batch, or by the next batch.
+    /// Whether weights are read again, by the next batch, before they change: then it pays to keep copies of them as
+    /// products read them.
     pub(crate) fn keeps_weights(&self) -> bool {
-        !self.pass.training || self.pass.share < 1.0
+        !self.pass.training
     }
 
     /// Whether a backward pass will follow. Without one, what is saved is dropped at once.
@@ -426,11 +426,6 @@ impl Backward<'_> {
             return None;
         }
         self.gradients.get_mut(param).map(Tensor::data_mut)
-    }
-
-    /// Whether other pieces of the batch read the weights too: see [`Forward::keeps_weights`].
-    pub(crate) fn keeps_weights(&self) -> bool {
-        self.share < 1.0
     }
 
     /// Whether the gradient of the input must be 0 where the input is not above 0: asked for only of layers that

@@ -172,12 +172,7 @@ impl Layer for Dense {
         }
         let mut dx = cx.scratch(x.shape());
         let epilogue = Epilogue { gate: cx.gates_input().then(|| x.data()), ..Epilogue::default() };
-        let layout = Layout::columns_of(0..units, features, units).t();
-        let keep = cx.keeps_weights() && rows > 1;
-        match keep.then(|| self.kernel.packed(layout)).flatten() {
-            Some(kernel) => gemm_packed(dy_rows, &kernel, epilogue, dx.data_mut()),
-            None => gemm_with(dy_rows, Mat::new(kernel.data(), features, units).t(), epilogue, dx.data_mut()),
-        }
+        gemm_with(dy_rows, Mat::new(kernel.data(), features, units).t(), epilogue, dx.data_mut());
         Ok(dx.into())
     }
 

@@ -26,7 +26,8 @@ impl Filters<'_> {
         let bias = self.bias.map(Param::value);
         let relu = *self.activation == Activation::Relu;
         let epilogue = Epilogue { bias: bias.as_ref().map(|b| b.data()), relu, gate: None };
-        let packed = g.forward_layout().filter(|_| cx.keeps_weights()).and_then(|layout| self.kernel.packed(layout));
+        let layout = g.forward_layout().filter(|_| cx.keeps_weights());
+        let packed = layout.and_then(|layout| self.kernel.packed(layout));
         g.forward_packed(x.data(), kernel.data(), packed.as_deref(), epilogue, y.data_mut(), cx.workspace());
         cx.save(x);
         let y = self.data_format.given(y);
@@ -68,9 +69,7 @@ impl Filters<'_> {
         }
         let mut dx = cx.scratch(x.shape());
         let gate = cx.gates_input().then(|| x.data());
-        let packed = g.data_layout().filter(|_| cx.keeps_weights()).and_then(|layout| self.kernel.packed(layout));
-        let kernel = self.kernel.value();
-        g.backward_data_packed(dy.data(), kernel.data(), packed.as_deref(), gate, dx.data_mut(), &workspace);
+        g.backward_data_gated(dy.data(), self.kernel.value().data(), gate, dx.data_mut(), &workspace);
         Ok(self.data_format.given(dx).into())
     }
 

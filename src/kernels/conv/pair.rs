@@ -92,7 +92,8 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, gate, y, y_step, y_line } = self;
+        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, gate, y, y_step, y_line } =
+            self;
         // SAFETY: all indices were checked when this was made; the columns of a panel are more than one vector and at
         // most two, the second one masked.
         unsafe {

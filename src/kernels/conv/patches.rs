@@ -66,7 +66,18 @@ impl Conv2d {
             let dy = &dy[lines.start * self.out_w * self.out_c..];
             for (group, kernel) in kernels.iter().enumerate() {
                 let (dy, rows) = (&dy[group * width..], lines.len() * self.out_w);
-                product(isa, dy, Reading::Rows(self.out_c), rows, width, kernel, Start::Zero, End::Plain, &mut patches, patch);
+                product(
+                    isa,
+                    dy,
+                    Reading::Rows(self.out_c),
+                    rows,
+                    width,
+                    kernel,
+                    Start::Zero,
+                    End::Plain,
+                    &mut patches,
+                    patch,
+                );
                 isa.run(Add { g: self, lines: lines.clone(), patches: &patches, group, dx });
             }
         }

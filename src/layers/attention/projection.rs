@@ -4,7 +4,7 @@ use crate::config::{Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::gemm::{Mat, MatMut, gemm_with, gemm_parallel};
+use crate::kernels::gemm::{Mat, MatMut, gemm_parallel, gemm_with};
 use crate::kernels::reduce::add_column_sums;
 use crate::layer::{Backward, Build, Forward, Param};
 use crate::random::Rng;

@@ -46,7 +46,12 @@ impl<'a> Product<'a> {
     }
 
     /// The same of [`backward`](Self::backward).
-    pub fn each_step_back(weight: &Param, kernel: &'a Tensor, columns: Range<usize>, drops: Option<&'a Tensor>) -> Self {
+    pub fn each_step_back(
+        weight: &Param,
+        kernel: &'a Tensor,
+        columns: Range<usize>,
+        drops: Option<&'a Tensor>,
+    ) -> Self {
         Self::packed(weight, kernel, columns, drops, Layout::t)
     }
 
