@@ -197,6 +197,9 @@ fn copy_group(
     }
 }
 
+/// Rows that are asked for before they are copied.
+const AHEAD: usize = 8;
+
 /// Copies rows into panels, row by row: a row of a large matrix is a page of memory of its own.
 struct Pack<'a> {
     panels: &'a mut [f32],
@@ -227,6 +230,10 @@ impl Work for Pack<'_> {
                     let from = row.as_ptr().add(first);
                     let to = panels.as_mut_ptr().add(first * total + k * count.next_multiple_of(L::LEN));
                     if count == wide {
+                        // Rows that lie far apart are not foreseen by the processor.
+                        let next = from.wrapping_add(AHEAD * source.row_stride);
+                        L::prefetch(next);
+                        L::prefetch(next.wrapping_add(L::LEN));
                         L::load(from).mul_add(scale, L::splat(0.0)).store(to);
                         L::load(from.add(L::LEN)).mul_add(scale, L::splat(0.0)).store(to.add(L::LEN));
                         continue;
