@@ -1,10 +1,11 @@
 //! Buffers of the calling thread that begin at a cache line and are used again.
 
+use crate::runtime::Workspace;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Values in a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 /// Buffers that a thread keeps: more than are ever in use at once.
 const MOST: usize = 8;
 
@@ -60,6 +61,39 @@ impl Deref for Scratch {
 impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.buffer[self.start..self.start + self.len]
+    }
+}
+
+/// Memory of a workspace that begins at a cache line: what several threads work on. What it holds is not specified.
+pub(super) struct Aligned {
+    buffer: Vec<f32>,
+    start: usize,
+}
+
+impl Aligned {
+    pub(super) fn take(len: usize, workspace: &Workspace) -> Self {
+        let buffer = workspace.take(len + LINE);
+        let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Aligned { buffer, start }
+    }
+
+    pub(super) fn give(self, workspace: &Workspace) {
+        workspace.give(self.buffer);
+    }
+}
+
+impl Deref for Aligned {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer[self.start..self.buffer.len() - LINE + self.start]
+    }
+}
+
+impl DerefMut for Aligned {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        let end = self.buffer.len() - LINE + self.start;
+        &mut self.buffer[self.start..end]
     }
 }
 

@@ -1,3 +1,4 @@
+use super::taps::Taps;
 use super::wide::Wide;
 use super::*;
 use crate::kernels::reference;
@@ -172,6 +173,8 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
         let want = reference::conv_forward(&g, &x, &kernel, Some(&bias));
         let want_dkernel = reference::conv_backward_weights(&g, &x, &dy);
         let (images, rows) = (size(&mut draws, 3), size(&mut draws, g.patch()));
+        let lines = size(&mut draws, g.batch * g.out_h);
+        let want_dbias: Vec<f32> = (0..g.out_c).map(|o| dy.iter().skip(o).step_by(g.out_c).sum()).collect();
         on_each(|| {
             let (isa, epilogue) = (Isa::get(), Epilogue::from(Some(bias.as_slice())));
             let (mut y, pieces) = (vec![f32::NAN; dy.len()], direct::Pieces::Panels(images));
@@ -181,6 +184,16 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
             let mut dkernel = vec![0.0; kernel.len()];
             g.sum_weights_in(Shares::Rows(rows), isa, &x, &dy, &mut dkernel, &mut [], &workspace);
             assert_close(&dkernel, &want_dkernel, 1e-5);
+            for shares in [Shares::Rows(rows), Shares::Lines(lines)] {
+                let (mut dkernel, mut dbias) = (vec![1.0; kernel.len()], vec![0.0; g.out_c]);
+                let place = if let Shares::Rows(_) = shares { &mut [][..] } else { &mut dbias };
+                Taps::new(&g, isa).sum(shares, &x, &dy, &mut dkernel, place, &workspace);
+                dkernel.iter_mut().for_each(|sum| *sum -= 1.0);
+                assert_close(&dkernel, &want_dkernel, 1e-5);
+                if let Shares::Lines(_) = shares {
+                    assert_close(&dbias, &want_dbias, 1e-5);
+                }
+            }
         });
         if let Some(turned) = g.turned() {
             let want = reference::conv_backward_data(&g, &dy, &kernel);

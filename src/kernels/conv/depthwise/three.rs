@@ -39,8 +39,30 @@ impl Conv2d {
         for (to, from) in turned.chunks_exact_mut(self.out_c).zip(kernel.chunks_exact(self.out_c).rev()) {
             to.copy_from_slice(from);
         }
+        let g = self.turned_three();
+        g.three(isa, dy, &turned, Epilogue::default(), dx, piece);
+    }
+
+    /// The gradient by the input for some of its lines, and what these add to the gradients by the kernel and, where
+    /// its place is not empty, by the bias.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn three_backward(
+        &self,
+        isa: Isa,
+        [x, dy, kernel]: [&[f32]; 3],
+        first: usize,
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
+    ) {
+        let g = self.turned_three();
+        isa.run(Both { strips: Strips::of(&g, dy), x, kernel, first, dx, dkernel, dbias });
+    }
+
+    /// The convolution that gives the gradient by the input.
+    fn turned_three(&self) -> Conv2d {
         // It fits: the taps outside read zeros, before the first output as well as after the last one.
-        let g = Conv2d {
+        Conv2d {
             in_h: self.out_h,
             in_w: self.out_w,
             out_h: self.in_h,
@@ -48,8 +70,13 @@ impl Conv2d {
             pad_top: 2usize.wrapping_sub(self.pad_top),
             pad_left: 2usize.wrapping_sub(self.pad_left),
             ..*self
-        };
-        g.three(isa, dy, &turned, Epilogue::default(), dx, piece);
+        }
+    }
+
+    /// Whether the tap in the middle sees the input at each output.
+    pub(super) fn middle_sees_all(&self) -> bool {
+        let sees = |pad: usize, out: usize, input: usize| pad <= 1 && out < input + pad;
+        sees(self.pad_top, self.out_h, self.in_h) && sees(self.pad_left, self.out_w, self.in_w)
     }
 
     /// Adds what some lines give to the gradient by the kernel, and by the bias where its place is not empty.
@@ -308,6 +335,116 @@ unsafe fn weights<L: Lanes, const R: usize, const FULL: bool>(
         let add = |sum: L, to: *mut f32| load(to).add(sum).store_part(to, mask);
         for (tap, sum) in sums.into_iter().enumerate() {
             add(sum, dkernel.as_mut_ptr().add(tap * channels + channel));
+        }
+        if !dbias.is_empty() {
+            add(all, dbias.as_mut_ptr().add(channel));
+        }
+    }
+}
+
+/// Some lines of the gradient by the input, from the line `first` on, and what they add to the others: the strips are
+/// those of the turned convolution.
+struct Both<'a> {
+    strips: Strips<'a>,
+    x: &'a [f32],
+    kernel: &'a [f32],
+    first: usize,
+    dx: &'a mut [f32],
+    dkernel: &'a mut [f32],
+    dbias: &'a mut [f32],
+}
+
+impl Work for Both<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Both { strips, x, kernel, first, dx, dkernel, dbias } = self;
+        let (channels, line) = (strips.g.out_c, strips.g.out_w * strips.g.out_c);
+        assert!(kernel.len() == 9 * channels && dkernel.len() == 9 * channels);
+        assert!(dbias.is_empty() || dbias.len() == channels);
+        let x = &x[first * line..][..dx.len()];
+        for strip in strips.strips(first..first + dx.len() / line, 1) {
+            let at = (strip.lines.start - first) * line;
+            let (x, dx) = (&x[at..][..line], &mut dx[at..][..line]);
+            for cols in strips.blocks() {
+                for channel in (0..channels).step_by(L::LEN) {
+                    let (places, cols) = ((x, &mut *dx, &mut *dkernel, &mut *dbias), cols.clone());
+                    // SAFETY: `x` and `dx` are a line, and the rows of the strip are lines of the gradient by the output;
+                    // the columns and the channel are there. The caller has the instruction set.
+                    unsafe {
+                        match channel + L::LEN <= channels {
+                            true => both::<L, true>(&strips, &strip, kernel, cols, channel, places),
+                            false => both::<L, false>(&strips, &strip, kernel, cols, channel, places),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A vector of channels of some columns of a line.
+///
+/// # Safety
+/// As [`sum`]; `x` and `dx` are a line, `dkernel` has a value for each tap and channel, `dbias` for each channel or none.
+#[inline(always)]
+unsafe fn both<L: Lanes, const FULL: bool>(
+    strips: &Strips,
+    strip: &Strip,
+    kernel: &[f32],
+    cols: Range<usize>,
+    channel: usize,
+    (x, dx, dkernel, dbias): (&[f32], &mut [f32], &mut [f32], &mut [f32]),
+) {
+    let channels = strips.g.out_c;
+    let ahead = strips.block * channels;
+    // SAFETY: as in `sum`; what is asked for ahead need not exist.
+    unsafe {
+        let mask = L::first(channels - channel);
+        let load = |from: *const f32| if FULL { L::load(from) } else { L::load_part(from, mask) };
+        // The kernel is turned: its last tap comes first.
+        let weights: [L; 9] = std::array::from_fn(|tap| load(kernel.as_ptr().add((8 - tap) * channels + channel)));
+        let mut sums = [L::splat(0.0); 9];
+        let mut all = L::splat(0.0);
+        // Of three columns: the gradients by the input, the first one complete next, and the input, the last one first.
+        let mut gradients = [L::splat(0.0); 3];
+        let mut inputs = [L::splat(0.0); 3];
+        let mut from = x.as_ptr().add(cols.start * channels + channel);
+        let mut to = dx.as_mut_ptr().add(cols.start * channels + channel);
+        for col in cols.start..cols.end + 2 {
+            let next = if col < cols.end { load(from) } else { L::splat(0.0) };
+            inputs = [next, inputs[0], inputs[1]];
+            if let Some(at) = strips.offset(col) {
+                L::prefetch(from.wrapping_add(ahead));
+                L::prefetch(strip.rows[2].wrapping_add(at + channel + ahead));
+                for (ky, row) in strip.rows[..3].iter().enumerate() {
+                    let dy = load(row.add(at + channel));
+                    for kx in 0..3 {
+                        let tap = 3 * ky + kx;
+                        gradients[2 - kx] = dy.mul_add(weights[tap], gradients[2 - kx]);
+                        sums[tap] = dy.mul_add(inputs[kx], sums[tap]);
+                    }
+                    if ky == 1 && col > cols.start && col <= cols.end {
+                        all = all.add(dy);
+                    }
+                }
+            }
+            from = from.wrapping_add(channels);
+            if col >= cols.start + 2 {
+                if FULL {
+                    gradients[0].store(to)
+                } else {
+                    gradients[0].store_part(to, mask)
+                }
+                to = to.wrapping_add(channels);
+                L::prefetch(to.wrapping_add(ahead));
+            }
+            gradients = [gradients[1], gradients[2], L::splat(0.0)];
+        }
+        let add = |sum: L, to: *mut f32| load(to).add(sum).store_part(to, mask);
+        for (tap, sum) in sums.into_iter().enumerate() {
+            add(sum, dkernel.as_mut_ptr().add((8 - tap) * channels + channel));
         }
         if !dbias.is_empty() {
             add(all, dbias.as_mut_ptr().add(channel));
