@@ -184,6 +184,28 @@ impl Conv3d {
         workspace.give(turned);
     }
 
+    /// All gradients: [`backward_data`](Self::backward_data) and [`backward_weights`](Self::backward_weights).
+    ///
+    /// # Panics
+    /// When a slice has another length than the geometry says.
+    #[allow(clippy::too_many_arguments, reason = "three operands, their gradients")]
+    pub fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: Option<&mut [f32]>,
+        workspace: &Workspace,
+    ) {
+        if self.flat() {
+            return self.plane.backward(x, dy, kernel, dx, dkernel, dbias, workspace);
+        }
+        self.backward_data(dy, kernel, dx, workspace);
+        self.backward_weights(x, dy, dkernel, dbias, workspace);
+    }
+
     /// Adds the gradient by the bias to `dbias`.
     ///
     /// # Panics

@@ -35,6 +35,14 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
         g.backward_weights_and_bias(&x, &dy, &mut both.0, &mut both.1, workspace);
         assert!(both.0 == dkernel, "the sums of the bias change nothing for {g:?}");
         assert_close(&both.1, &want_dbias, 1e-5);
+        let (mut dx, mut dkernel, mut dbias) = (vec![f32::NAN; x.len()], start.clone(), vec![1.0; g.out_c]);
+        let place = bias.is_some().then_some(dbias.as_mut_slice());
+        g.backward(&x, &dy, &kernel, &mut dx, &mut dkernel, place, workspace);
+        assert_close(&dx, &want_dx, 1e-5);
+        assert_close(&dkernel, &want_dkernel, 1e-5);
+        if bias.is_some() {
+            assert_close(&dbias, &want_dbias, 1e-5);
+        }
     });
 
     let mut dbias = vec![1.0; g.out_c];
@@ -226,6 +234,9 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([5, 30, 31, 40], [3, 3], 40, [1, 1], Padding::Same, 40),
         ([4, 7, 7, 170], [3, 3], 180, [1, 1], Padding::Same, 1),
         ([5, 30, 31, 40], [3, 3], 80, [2, 2], Padding::Same, 40),
+        ([2, 20, 21, 40], [3, 3], 48, [1, 1], Padding::Same, 1),
+        ([2, 31, 30, 64], [3, 2], 160, [2, 2], Padding::Same, 2),
+        ([3, 14, 15, 64], [3, 3], 160, [1, 1], Padding::Same, 1),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {
         Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
@@ -251,12 +262,14 @@ fn the_number_of_threads_changes_no_bit() {
         let run = |threads| {
             let workspace = Workspace::new();
             let [mut y, mut dx, mut dkernel] = [dy.len(), x.len(), kernel.len()].map(|n| vec![0.0; n]);
+            let [mut all_dx, mut all_dkernel, mut dbias] = [x.len(), kernel.len(), g.out_c].map(|n| vec![0.0; n]);
             threads::with_num_threads(threads, || {
                 g.forward(&x, &kernel, None, &mut y, &workspace);
                 g.backward_data(&dy, &kernel, &mut dx, &workspace);
                 g.backward_weights(&x, &dy, &mut dkernel, &workspace);
+                g.backward(&x, &dy, &kernel, &mut all_dx, &mut all_dkernel, Some(&mut dbias), &workspace);
             });
-            [y, dx, dkernel]
+            [y, dx, dkernel, all_dx, all_dkernel, dbias]
         };
         let one = run(1);
         assert!(one == run(2) && one == run(5), "{g:?}");
