@@ -340,7 +340,7 @@ impl Conv2d {
     ) {
         let dbias = dbias.unwrap_or_default();
         assert!(dbias.is_empty() || dbias.len() == self.out_c, "length of the bias");
-        if self.is_depthwise() && self.is_three() && !x.is_empty() && !dy.is_empty() {
+        if self.is_depthwise() && self.is_three() && self.is_large() {
             self.check(x.len(), kernel.len(), dy.len());
             assert_eq!((dx.len(), dkernel.len()), (x.len(), kernel.len()), "lengths of the gradients");
             return self.depthwise_backward(Isa::get(), x, dy, kernel, dx, dkernel, dbias, workspace);

@@ -141,7 +141,8 @@ impl Conv2d {
 
     /// All gradients at once; that by the input is stored, the others are added.
     ///
-    /// Only where [`is_three`](Self::is_three); there is at least one output and one input.
+    /// Only where [`is_three`](Self::is_three), and worth it where the tensors [are large](Self::is_large). There is at
+    /// least one input and one output.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn depthwise_backward(
         &self,

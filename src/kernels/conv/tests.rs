@@ -150,7 +150,28 @@ fn three_by_three_channel_by_channel_agrees_with_the_reference() {
         let g = g.unwrap();
         assert!(g.plan().to_string().starts_with("forward: channel by channel, 3 x 3;"));
         agrees(&g, &mut draws, &workspace);
+        if g.output_len() > 0 && g.input_len() > 0 {
+            all_gradients_at_once_agree(&g, &mut draws, &workspace);
+        }
     }
+}
+
+/// What is done for large tensors only.
+fn all_gradients_at_once_agree(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
+    let (x, kernel, dy) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()), draws.floats(g.output_len()));
+    let want_dx = reference::conv_backward_data(g, &dy, &kernel);
+    let want_dkernel = reference::conv_backward_weights(g, &x, &dy);
+    let want_dbias: Vec<f32> = (0..g.out_c).map(|o| dy.iter().skip(o).step_by(g.out_c).sum()).collect();
+    on_each(|| {
+        for with_bias in [true, false] {
+            let (mut dx, mut dkernel) = (vec![f32::NAN; x.len()], vec![0.0; kernel.len()]);
+            let mut dbias = vec![0.0; if with_bias { g.out_c } else { 0 }];
+            g.depthwise_backward(Isa::get(), &x, &dy, &kernel, &mut dx, &mut dkernel, &mut dbias, workspace);
+            assert_close(&dx, &want_dx, 1e-5);
+            assert_close(&dkernel, &want_dkernel, 1e-5);
+            assert_close(&dbias, &want_dbias[..dbias.len()], 1e-5);
+        }
+    });
 }
 
 /// What the sizes of the kernel decide, for kernels of all sizes: pieces of columns, and pieces of rows of the weights'
@@ -234,6 +255,7 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([5, 30, 31, 40], [3, 3], 40, [1, 1], Padding::Same, 40),
         ([4, 7, 7, 170], [3, 3], 180, [1, 1], Padding::Same, 1),
         ([5, 30, 31, 40], [3, 3], 80, [2, 2], Padding::Same, 40),
+        ([2, 90, 91, 70], [3, 3], 70, [1, 1], Padding::Same, 70),
         ([2, 20, 21, 40], [3, 3], 48, [1, 1], Padding::Same, 1),
         ([2, 31, 30, 64], [3, 2], 160, [2, 2], Padding::Same, 2),
         ([3, 14, 15, 64], [3, 3], 160, [1, 1], Padding::Same, 1),

@@ -2,7 +2,10 @@
 //!
 //! Memory is the limit, so each value is loaded from the first-level cache once for a few rows of the output: the nine
 //! weights of a vector of channels (or the sums of their gradients) stay in registers, and so do the three columns of the
-//! output that a column of the input reaches.
+//! output that a column of the input reaches. What the next block of columns needs is asked for ahead.
+//!
+//! Both gradients read the gradient by the output around a place, and one of them the input there: made in one pass
+//! ([`Both`]), each value comes from memory once.
 
 use crate::kernels::conv::{Conv2d, Epilogue};
 use crate::kernels::scratch::Scratch;
@@ -14,6 +17,11 @@ use std::ops::Range;
 const BLOCK_LEN: usize = 2048;
 /// The most rows of the output that are computed together, with 32 registers.
 const ROWS: usize = 4;
+/// From so many values of input and output on, they come from beyond the second-level cache, ...
+const LARGE_LEN: usize = 1 << 21;
+/// ... and of the outputs fewer are computed at once, so that the next ones, which are asked for meanwhile, do not push
+/// out what is still needed.
+const LARGE: (usize, usize) = (512, 2);
 
 impl Conv2d {
     /// Whether this is such a convolution.
@@ -29,7 +37,7 @@ impl Conv2d {
         }
         let mut pieces: Vec<_> = y.chunks_mut(piece * self.out_w * self.out_c).collect();
         threads::for_each(&mut pieces, |i, y| {
-            isa.run(Sum { strips: Strips::of(self, x), kernel, epilogue, first: i * piece, y });
+            isa.run(Sum { strips: Strips::of_outputs(self, x), kernel, epilogue, first: i * piece, y });
         });
     }
 
@@ -73,6 +81,11 @@ impl Conv2d {
         }
     }
 
+    /// Whether input and output are far larger than the caches near the cores.
+    pub(in crate::kernels::conv) fn is_large(&self) -> bool {
+        self.input_len() + self.output_len() >= LARGE_LEN
+    }
+
     /// Whether the tap in the middle sees the input at each output.
     pub(super) fn middle_sees_all(&self) -> bool {
         let sees = |pad: usize, out: usize, input: usize| pad <= 1 && out < input + pad;
@@ -101,6 +114,10 @@ struct Strips<'a> {
     zeros: Scratch,
     /// Columns of a block.
     block: usize,
+    /// The most lines of a strip.
+    most: usize,
+    /// Whether the next block is asked for ahead.
+    ahead: bool,
 }
 
 /// Some lines of one image: the rows of the input that they see, row `i` of the output from row `i` on.
@@ -113,7 +130,17 @@ impl<'a> Strips<'a> {
     fn of(g: &'a Conv2d, x: &'a [f32]) -> Self {
         let mut zeros = Scratch::take(g.in_w * g.in_c);
         zeros.fill(0.0);
-        Strips { g, x, zeros, block: (BLOCK_LEN / g.out_c).max(4) }
+        Strips { g, x, zeros, block: (BLOCK_LEN / g.out_c).max(4), most: ROWS, ahead: false }
+    }
+
+    /// For the outputs: where they are large, fewer at once.
+    fn of_outputs(g: &'a Conv2d, x: &'a [f32]) -> Self {
+        let strips = Strips::of(g, x);
+        let (len, most) = LARGE;
+        match g.is_large() {
+            true => Strips { block: (len / g.out_c).max(4), most, ahead: true, ..strips },
+            false => strips,
+        }
     }
 
     /// The strips that cover these lines, of `most` lines.
@@ -168,9 +195,9 @@ macro_rules! strip {
     }};
 }
 
-/// Lines that are computed together: with 16 registers, one.
-fn most<L: Lanes>() -> usize {
-    if L::LEN == 16 { ROWS } else { 1 }
+/// Lines that are worked on together: with 16 registers, one.
+fn most<L: Lanes>(strips: &Strips) -> usize {
+    if L::LEN == 16 { strips.most } else { 1 }
 }
 
 /// Some lines of the forward pass, from the line `first` on.
@@ -191,7 +218,7 @@ impl Work for Sum<'_> {
         let (channels, line) = (g.out_c, g.out_w * g.out_c);
         assert!(self.kernel.len() == 9 * channels && self.epilogue.bias.is_none_or(|bias| bias.len() == channels));
         let lines = self.first..self.first + self.y.len() / line;
-        for strip in self.strips.strips(lines, most::<L>()) {
+        for strip in self.strips.strips(lines, most::<L>(&self.strips)) {
             let to = &mut self.y[(strip.lines.start - self.first) * line..][..strip.lines.len() * line];
             for cols in self.strips.blocks() {
                 for channel in (0..channels).step_by(L::LEN) {
@@ -220,7 +247,9 @@ unsafe fn sum<L: Lanes, const R: usize, const FULL: bool>(
     to: &mut [f32],
 ) {
     let (channels, line) = (strips.g.out_c, strips.g.out_w * strips.g.out_c);
-    // SAFETY: masked channels are neither read nor written; all others are as the caller promised.
+    let ahead = strips.block * channels;
+    // SAFETY: masked channels are neither read nor written; all others are as the caller promised. What is asked for
+    // ahead need not exist.
     unsafe {
         let mask = L::first(channels - channel);
         let load = |from: *const f32| if FULL { L::load(from) } else { L::load_part(from, mask) };
@@ -231,6 +260,12 @@ unsafe fn sum<L: Lanes, const R: usize, const FULL: bool>(
         let mut to = to.as_mut_ptr().add(cols.start * channels + channel);
         for col in cols.start..cols.end + 2 {
             if let Some(at) = strips.offset(col) {
+                if strips.ahead {
+                    // The rows before were read for the lines before.
+                    for row in &strip.rows[2..R + 2] {
+                        L::prefetch(row.wrapping_add(at + channel + ahead));
+                    }
+                }
                 for (i, row) in strip.rows[..R + 2].iter().enumerate() {
                     let x = load(row.add(at + channel));
                     for (o, sums) in sums.iter_mut().enumerate() {
@@ -246,6 +281,9 @@ unsafe fn sum<L: Lanes, const R: usize, const FULL: bool>(
                 if col >= cols.start + 2 {
                     let sum = if epilogue.relu { L::splat(0.0).max(sums[0]) } else { sums[0] };
                     let to = to.add(o * line);
+                    if strips.ahead {
+                        L::prefetch(to.wrapping_add(ahead));
+                    }
                     if FULL { sum.store(to) } else { sum.store_part(to, mask) }
                 }
                 *sums = [sums[1], sums[2], bias];
@@ -274,7 +312,7 @@ impl Work for Weights<'_> {
         let Weights { strips, dy, lines, dkernel, dbias } = self;
         let (channels, line) = (strips.g.out_c, strips.g.out_w * strips.g.out_c);
         assert!(dkernel.len() == 9 * channels && (dbias.is_empty() || dbias.len() == channels));
-        for strip in strips.strips(lines, most::<L>()) {
+        for strip in strips.strips(lines, most::<L>(&strips)) {
             let dy = &dy[strip.lines.start * line..strip.lines.end * line];
             for cols in strips.blocks() {
                 for channel in (0..channels).step_by(L::LEN) {
