@@ -239,6 +239,7 @@ impl<'a> Taps<'a> {
         (self.seen(lines) * self.g.groups * self.parts * self.step).next_multiple_of(Sizes::of(self.isa).lanes)
     }
 
+    /// Copies what these lines see, and their gradients in panels, group after group.
     fn copy(&self, x: &[f32], dy: &[f32], lines: Range<usize>, to: &mut [f32]) {
         let (to_x, to_dy) = to.split_at_mut(self.middle(lines.clone()));
         self.isa.run(CopyInput { taps: self, x, lines: lines.clone(), to: to_x });
@@ -275,6 +276,7 @@ impl<'a> Taps<'a> {
             starts.extend((0..count).map(|line| (done + line * g.stride_h * self.row) * self.step));
             done += self.rows(count) * self.row;
         }
+        assert_eq!(sums.len(), parts.len() * panels.len() * self.sums_len(), "a tile of sums for each tap");
         let start = if first { Start::Zero } else { Start::Sum };
         let rights = panels.map(|panel| {
             let first = panel * cols;

@@ -437,6 +437,7 @@ unsafe fn both<L: Lanes, const FULL: bool>(
 ) {
     let channels = strips.g.out_c;
     let ahead = strips.block * channels;
+    debug_assert!(channel < channels && cols.end * channels <= x.len() && x.len() == dx.len());
     // SAFETY: as in `sum`; what is asked for ahead need not exist.
     unsafe {
         let mask = L::first(channels - channel);
