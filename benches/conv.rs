@@ -55,7 +55,6 @@ fn rows(bench: &mut Bench, (name, input, out_c, kernel, stride, pad, groups): Ca
     row(2, 1.0, &mut || g.backward_weights(&x, &dy, &mut dw, &workspace));
     row(3, 3.0, &mut || {
         g.forward(&x, &weights, bias, &mut y, &workspace);
-        g.backward_data(&dy, &weights, &mut dx, &workspace);
-        g.backward_weights_and_bias(&x, &dy, &mut dw, &mut db, &workspace);
+        g.backward(&x, &dy, &weights, &mut dx, &mut dw, Some(&mut db), &workspace);
     });
 }

@@ -106,8 +106,7 @@ fn convolution(sizes: &[usize], backward: bool) -> Result<Option<f64>, Failure> 
     let call = || {
         conv.forward(&x, &kernel, Some(bias.as_slice()), &mut y, &workspace);
         if backward {
-            conv.backward_data(&dy, &kernel, &mut dx, &workspace);
-            conv.backward_weights_and_bias(&x, &dy, &mut dkernel, &mut dbias, &workspace);
+            conv.backward(&x, &dy, &kernel, &mut dx, &mut dkernel, Some(&mut dbias), &workspace);
         }
         Ok(())
     };

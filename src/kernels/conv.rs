@@ -13,6 +13,7 @@ mod patches;
 mod phases;
 mod plan;
 mod sums;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -339,6 +340,52 @@ impl Conv2d {
         self.weights_and_bias(x, dy, dkernel, dbias, workspace);
     }
 
+    /// All gradients: [`backward_data`](Self::backward_data), and
+    /// [`backward_weights_and_bias`](Self::backward_weights_and_bias), or without the bias where there is no place for
+    /// it. The input and the gradient by the output are read
+    /// once for all where that is possible.
+    ///
+    /// # Panics
+    /// As these.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: Option<&mut [f32]>,
+        workspace: &Workspace,
+    ) {
+        self.backward_gated(x, dy, kernel, None, dx, dkernel, dbias, workspace);
+    }
+
+    /// [`backward`](Self::backward) with a gradient by the input that becomes 0 where `gate`, of its size, is not above 0.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn backward_gated(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        gate: Option<&[f32]>,
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: Option<&mut [f32]>,
+        workspace: &Workspace,
+    ) {
+        let dbias = dbias.unwrap_or_default();
+        assert!(dbias.is_empty() || dbias.len() == self.out_c, "length of the bias");
+        if self.is_depthwise() && self.is_three() && self.is_large() {
+            self.check(x.len(), kernel.len(), dy.len());
+            assert_eq!((dx.len(), dkernel.len()), (x.len(), kernel.len()), "lengths of the gradients");
+            self.depthwise_backward(Isa::get(), x, dy, kernel, dx, dkernel, dbias, workspace);
+            return Epilogue { gate, ..Epilogue::default() }.end().apply(dx);
+        }
+        self.backward_data_gated(dy, kernel, gate, dx, workspace);
+        self.weights_and_bias(x, dy, dkernel, dbias, workspace);
+    }
+
     /// The same; the bias is left out where its place is empty.
     fn weights_and_bias(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], dbias: &mut [f32], workspace: &Workspace) {
         self.check(x.len(), dkernel.len(), dy.len());
@@ -351,6 +398,13 @@ impl Conv2d {
             (plan::Weights::Product, Shares::Lines(_)) => self.sum_weights(isa, x, dy, dkernel, dbias, workspace),
             (plan::Weights::Product, Shares::Rows(_)) => {
                 self.sum_weights(isa, x, dy, dkernel, &mut [], workspace);
+                self.bias_alone(dy, dbias);
+            }
+            (plan::Weights::Taps(taps), shares @ Shares::Lines(_)) => {
+                taps.sum(shares, x, dy, dkernel, dbias, workspace)
+            }
+            (plan::Weights::Taps(taps), shares @ Shares::Rows(_)) => {
+                taps.sum(shares, x, dy, dkernel, &mut [], workspace);
                 self.bias_alone(dy, dbias);
             }
             (plan::Weights::Wide(wide), _) => {

@@ -218,6 +218,44 @@ impl Conv3d {
         workspace.give(turned);
     }
 
+    /// All gradients: [`backward_data`](Self::backward_data) and [`backward_weights`](Self::backward_weights).
+    ///
+    /// # Panics
+    /// When a slice has another length than the geometry says.
+    #[allow(clippy::too_many_arguments, reason = "three operands, their gradients")]
+    pub fn backward(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: Option<&mut [f32]>,
+        workspace: &Workspace,
+    ) {
+        self.backward_gated(x, dy, kernel, None, dx, dkernel, dbias, workspace);
+    }
+
+    /// [`backward`](Self::backward) with a gradient by the input that becomes 0 where `gate`, of its size, is not above 0.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn backward_gated(
+        &self,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        gate: Option<&[f32]>,
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: Option<&mut [f32]>,
+        workspace: &Workspace,
+    ) {
+        if self.flat() {
+            return self.plane.backward_gated(x, dy, kernel, gate, dx, dkernel, dbias, workspace);
+        }
+        self.backward_data_gated(dy, kernel, gate, dx, workspace);
+        self.backward_weights(x, dy, dkernel, dbias, workspace);
+    }
+
     /// Adds the gradient by the bias to `dbias`.
     ///
     /// # Panics

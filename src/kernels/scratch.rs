@@ -1,10 +1,11 @@
 //! Buffers of the calling thread that begin at a cache line and are used again.
 
+use crate::runtime::Workspace;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Values in a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 /// Buffers that a thread keeps: more than are ever in use at once.
 const MOST: usize = 8;
 
@@ -23,6 +24,16 @@ pub(super) struct Aligned {
 impl Aligned {
     pub(super) fn new(len: usize) -> Self {
         Self::within(vec![0.0; len + LINE], len)
+    }
+
+    /// Memory of a workspace: what several threads work on. What it holds is not specified.
+    pub(super) fn take(len: usize, workspace: &Workspace) -> Self {
+        Self::within(workspace.take(len + LINE), len)
+    }
+
+    /// Gives that back.
+    pub(super) fn give(self, workspace: &Workspace) {
+        workspace.give(self.buffer);
     }
 
     /// The first `len` values of a buffer that begin so; it has a line more.

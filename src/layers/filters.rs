@@ -56,20 +56,22 @@ impl Filters<'_> {
             sums
         });
         let place = sums.as_mut().map(Tensor::data_mut);
-        match (cx.gradient(self.kernel), place) {
-            (Some(dkernel), place) => g.backward_weights(x.data(), dy.data(), dkernel, place, &workspace),
-            (None, Some(sums)) => g.backward_bias(dy.data(), sums),
-            (None, None) => {}
+        let mut dx = cx.wants(0).then(|| cx.scratch(x.shape()));
+        let (kernel, gate) = (self.kernel.value(), cx.gates_input().then(|| x.data()));
+        match (cx.gradient(self.kernel), dx.as_mut().map(Tensor::data_mut)) {
+            (Some(dkernel), Some(dx)) => {
+                g.backward_gated(x.data(), dy.data(), kernel.data(), gate, dx, dkernel, place, &workspace);
+            }
+            (Some(dkernel), None) => g.backward_weights(x.data(), dy.data(), dkernel, place, &workspace),
+            (None, dx) => {
+                place.into_iter().for_each(|sums| g.backward_bias(dy.data(), sums));
+                dx.into_iter().for_each(|dx| g.backward_data_gated(dy.data(), kernel.data(), gate, dx, &workspace));
+            }
         }
         if let Some(dbias) = self.bias.and_then(|bias| cx.gradient(bias)) {
             sums.iter().for_each(|sums| reduce::add(dbias, sums.data()));
         }
-        if !cx.wants(0) {
-            return Ok(None.into());
-        }
-        let mut dx = cx.scratch(x.shape());
-        let gate = cx.gates_input().then(|| x.data());
-        g.backward_data_gated(dy.data(), self.kernel.value().data(), gate, dx.data_mut(), &workspace);
+        let Some(dx) = dx else { return Ok(None.into()) };
         Ok(self.data_format.given(dx).into())
     }
 

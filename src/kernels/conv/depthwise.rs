@@ -9,6 +9,7 @@
 mod three;
 
 use super::{Conv2d, Epilogue, pieces, sum_of_parts};
+use crate::kernels::reduce;
 use crate::kernels::simd::{Isa, Lanes, Work};
 use crate::runtime::{Workspace, threads};
 use std::ops::Range;
@@ -136,6 +137,43 @@ impl Conv2d {
                 isa.run(Weights { g: self, x, dy, lines, sums });
             });
         });
+    }
+
+    /// All gradients at once; that by the input is stored, the others are added.
+    ///
+    /// Only where [`is_three`](Self::is_three), and worth it where the tensors [are large](Self::is_large). There is at
+    /// least one input and one output.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn depthwise_backward(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        dy: &[f32],
+        kernel: &[f32],
+        dx: &mut [f32],
+        dkernel: &mut [f32],
+        dbias: &mut [f32],
+        workspace: &Workspace,
+    ) {
+        let bias_len = if self.middle_sees_all() { dbias.len() } else { 0 };
+        let lines = self.depthwise_piece(self.batch * self.in_h);
+        let mut pieces: Vec<_> = dx.chunks_mut(lines * self.in_w * self.in_c).collect();
+        let len = dkernel.len() + bias_len;
+        let mut partial = workspace.take(pieces.len() * len);
+        let mut parts: Vec<_> = pieces.iter_mut().zip(partial.chunks_exact_mut(len)).collect();
+        threads::for_each(&mut parts, |i, (dx, sums)| {
+            sums.fill(0.0);
+            let (dkernel, dbias) = sums.split_at_mut(kernel.len());
+            self.three_backward(isa, [x, dy, kernel], i * lines, dx, dkernel, dbias);
+        });
+        for sums in partial.chunks_exact(len) {
+            reduce::add(dkernel, &sums[..kernel.len()]);
+            reduce::add(&mut dbias[..bias_len], &sums[kernel.len()..]);
+        }
+        workspace.give(partial);
+        if bias_len == 0 {
+            self.bias_alone(dy, dbias);
+        }
     }
 
     /// Calls `work` with each channel of `x` repeated for each of its outputs.

@@ -2,6 +2,7 @@
 
 use super::direct::Pieces;
 use super::phases::Phase;
+use super::taps::Taps;
 use super::wide::Wide;
 use super::{Conv2d, Shares, pair};
 use crate::kernels::simd::Isa;
@@ -75,6 +76,8 @@ pub(super) enum Weights<'a> {
     Depthwise,
     /// As the forward pass.
     Wide(Wide<'a>),
+    /// A matrix product for each tap: many channels.
+    Taps(Taps<'a>),
     /// A matrix product.
     Product,
 }
@@ -83,7 +86,7 @@ pub(super) fn weights(g: &Conv2d, isa: Isa) -> Weights<'_> {
     match Wide::of(g, isa) {
         _ if g.is_depthwise() => Weights::Depthwise,
         Some(wide) => Weights::Wide(wide),
-        None => Weights::Product,
+        None => Taps::of(g, isa).map_or(Weights::Product, Weights::Taps),
     }
 }
 
@@ -104,6 +107,7 @@ impl Plan {
         let weights = match weights(g, isa) {
             Weights::Depthwise => depthwise(g),
             Weights::Wide(wide) => widened(&wide, &sums(&wide.wide)),
+            Weights::Taps(_) => taps(g),
             Weights::Product => sums(g),
         };
         Plan { forward, data, weights }
@@ -141,6 +145,13 @@ fn sums(g: &Conv2d) -> String {
     match g.shares() {
         Shares::Lines(lines) => format!("matrix product, sums of {lines} lines each"),
         Shares::Rows(rows) => format!("matrix product, gradients copied once, pieces of {rows} rows of {}", g.patch()),
+    }
+}
+
+fn taps(g: &Conv2d) -> String {
+    match g.shares() {
+        Shares::Lines(lines) => format!("matrix product tap by tap, sums of {lines} lines each"),
+        Shares::Rows(_) => "matrix product tap by tap, input and gradients copied once, pieces of channels".to_string(),
     }
 }
 

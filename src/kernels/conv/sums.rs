@@ -8,7 +8,7 @@
 use super::lines::Lines;
 use super::{Conv2d, Shares, sum_of_parts};
 use crate::kernels::reduce;
-use crate::kernels::scratch::Scratch;
+use crate::kernels::scratch::{Aligned, Scratch};
 use crate::kernels::simd::{Isa, Lanes, Work};
 use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile};
 use crate::runtime::{Workspace, threads};
@@ -72,7 +72,7 @@ impl Conv2d {
             Shares::Rows(piece) => {
                 let padded = self.padded(isa, x, workspace);
                 let (g, x) = padded.as_ref().map_or((self, x), |(g, x)| (g, x.as_slice()));
-                let mut copy = workspace.take(self.positions() * self.copied_width(isa));
+                let mut copy = Aligned::take(self.positions() * self.copied_width(isa), workspace);
                 g.copy_gradients(isa, x, dy, &mut copy);
                 let mut parts: Vec<_> = dkernel.chunks_mut(piece * self.out_c).collect();
                 threads::for_each(&mut parts, |i, sums| {
@@ -82,7 +82,7 @@ impl Conv2d {
                         g.add_block(isa, block, of.clone(), sums, |group| g.copied(isa, copy, block.at.len(), group));
                     });
                 });
-                workspace.give(copy);
+                copy.give(workspace);
                 if let Some((_, x)) = padded {
                     workspace.give(x);
                 }
@@ -272,12 +272,12 @@ impl Work for CopyColumns<'_> {
 
 /// Copies `width` columns from `first` on of rows that are `step` apart into panels, the last one filled up to whole
 /// vectors.
-struct CopyPanels<'a> {
-    dy: &'a [f32],
-    step: usize,
-    first: usize,
-    width: usize,
-    to: &'a mut [f32],
+pub(super) struct CopyPanels<'a> {
+    pub dy: &'a [f32],
+    pub step: usize,
+    pub first: usize,
+    pub width: usize,
+    pub to: &'a mut [f32],
 }
 
 impl Work for CopyPanels<'_> {

@@ -1,3 +1,4 @@
+use super::taps::Taps;
 use super::wide::Wide;
 use super::*;
 use crate::kernels::reference;
@@ -47,6 +48,14 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
         g.backward_weights_and_bias(&x, &dy, &mut both.0, &mut both.1, workspace);
         assert!(both.0 == dkernel, "the sums of the bias change nothing for {g:?}");
         assert_close(&both.1, &want_dbias, 1e-5);
+        let (mut dx, mut dkernel, mut dbias) = (vec![f32::NAN; x.len()], start.clone(), vec![1.0; g.out_c]);
+        let place = bias.is_some().then_some(dbias.as_mut_slice());
+        g.backward(&x, &dy, &kernel, &mut dx, &mut dkernel, place, workspace);
+        assert_close(&dx, &want_dx, 1e-5);
+        assert_close(&dkernel, &want_dkernel, 1e-5);
+        if bias.is_some() {
+            assert_close(&dbias, &want_dbias, 1e-5);
+        }
     });
 
     let mut dbias = vec![1.0; g.out_c];
@@ -154,7 +163,28 @@ fn three_by_three_channel_by_channel_agrees_with_the_reference() {
         let g = g.unwrap();
         assert!(g.plan().to_string().starts_with("forward: channel by channel, 3 x 3;"));
         agrees(&g, &mut draws, &workspace);
+        if g.output_len() > 0 && g.input_len() > 0 {
+            all_gradients_at_once_agree(&g, &mut draws, &workspace);
+        }
     }
+}
+
+/// What is done for large tensors only.
+fn all_gradients_at_once_agree(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
+    let (x, kernel, dy) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()), draws.floats(g.output_len()));
+    let want_dx = reference::conv_backward_data(g, &dy, &kernel);
+    let want_dkernel = reference::conv_backward_weights(g, &x, &dy);
+    let want_dbias: Vec<f32> = (0..g.out_c).map(|o| dy.iter().skip(o).step_by(g.out_c).sum()).collect();
+    on_each(|| {
+        for with_bias in [true, false] {
+            let (mut dx, mut dkernel) = (vec![f32::NAN; x.len()], vec![0.0; kernel.len()]);
+            let mut dbias = vec![0.0; if with_bias { g.out_c } else { 0 }];
+            g.depthwise_backward(Isa::get(), &x, &dy, &kernel, &mut dx, &mut dkernel, &mut dbias, workspace);
+            assert_close(&dx, &want_dx, 1e-5);
+            assert_close(&dkernel, &want_dkernel, 1e-5);
+            assert_close(&dbias, &want_dbias[..dbias.len()], 1e-5);
+        }
+    });
 }
 
 /// What the sizes of the kernel decide, for kernels of all sizes: pieces of columns, and pieces of rows of the weights'
@@ -185,6 +215,8 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
         let want = reference::conv_forward(&g, &x, &kernel, Some(&bias));
         let want_dkernel = reference::conv_backward_weights(&g, &x, &dy);
         let (images, rows) = (size(&mut draws, 3), size(&mut draws, g.patch()));
+        let lines = size(&mut draws, g.batch * g.out_h);
+        let want_dbias: Vec<f32> = (0..g.out_c).map(|o| dy.iter().skip(o).step_by(g.out_c).sum()).collect();
         on_each(|| {
             let (isa, epilogue) = (Isa::get(), Epilogue::from(Some(bias.as_slice())));
             let (mut y, pieces) = (vec![f32::NAN; dy.len()], direct::Pieces::Panels(images));
@@ -194,6 +226,16 @@ fn pieces_of_large_kernels_agree_with_the_reference() {
             let mut dkernel = vec![0.0; kernel.len()];
             g.sum_weights_in(Shares::Rows(rows), isa, &x, &dy, &mut dkernel, &mut [], &workspace);
             assert_close(&dkernel, &want_dkernel, 1e-5);
+            for shares in [Shares::Rows(rows), Shares::Lines(lines)] {
+                let (mut dkernel, mut dbias) = (vec![1.0; kernel.len()], vec![0.0; g.out_c]);
+                let place = if let Shares::Rows(_) = shares { &mut [][..] } else { &mut dbias };
+                Taps::new(&g, isa).sum(shares, &x, &dy, &mut dkernel, place, &workspace);
+                dkernel.iter_mut().for_each(|sum| *sum -= 1.0);
+                assert_close(&dkernel, &want_dkernel, 1e-5);
+                if let Shares::Lines(_) = shares {
+                    assert_close(&dbias, &want_dbias, 1e-5);
+                }
+            }
         });
         if let Some(turned) = g.turned() {
             let want = reference::conv_backward_data(&g, &dy, &kernel);
@@ -226,6 +268,10 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([5, 30, 31, 40], [3, 3], 40, [1, 1], Padding::Same, 40),
         ([4, 7, 7, 170], [3, 3], 180, [1, 1], Padding::Same, 1),
         ([5, 30, 31, 40], [3, 3], 80, [2, 2], Padding::Same, 40),
+        ([2, 90, 91, 70], [3, 3], 70, [1, 1], Padding::Same, 70),
+        ([2, 20, 21, 40], [3, 3], 48, [1, 1], Padding::Same, 1),
+        ([2, 31, 30, 64], [3, 2], 160, [2, 2], Padding::Same, 2),
+        ([3, 14, 15, 64], [3, 3], 160, [1, 1], Padding::Same, 1),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {
         Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
@@ -251,12 +297,14 @@ fn the_number_of_threads_changes_no_bit() {
         let run = |threads| {
             let workspace = Workspace::new();
             let [mut y, mut dx, mut dkernel] = [dy.len(), x.len(), kernel.len()].map(|n| vec![0.0; n]);
+            let [mut all_dx, mut all_dkernel, mut dbias] = [x.len(), kernel.len(), g.out_c].map(|n| vec![0.0; n]);
             threads::with_num_threads(threads, || {
                 g.forward(&x, &kernel, None, &mut y, &workspace);
                 g.backward_data(&dy, &kernel, &mut dx, &workspace);
                 g.backward_weights(&x, &dy, &mut dkernel, &workspace);
+                g.backward(&x, &dy, &kernel, &mut all_dx, &mut all_dkernel, Some(&mut dbias), &workspace);
             });
-            [y, dx, dkernel]
+            [y, dx, dkernel, all_dx, all_dkernel, dbias]
         };
         let one = run(1);
         assert!(one == run(2) && one == run(5), "{g:?}");
