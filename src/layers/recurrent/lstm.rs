@@ -5,6 +5,7 @@ use super::cell::{Cell, Sequence, SequenceGradients};
 use super::gates::{Back, Gates, gate_builders};
 use super::product::{Place, Product};
 use crate::activations::Activation;
+use crate::activations::math::{sigmoid, tanh};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::Result;
@@ -122,9 +123,17 @@ impl Memory<'_> {
         self.activation.needs_input() || self.recurrent_activation.needs_input()
     }
 
+    /// Whether the activations are those of Keras' defaults, for which a step is one pass over its values.
+    fn is_usual(&self) -> bool {
+        (self.recurrent_activation, self.activation) == (&Activation::Sigmoid, &Activation::Tanh)
+    }
+
     /// From the sums `z` of some rows the gates, in place; from the carry before, `c0`, that after, what the
     /// activation makes of it, `a`, and the output `h`.
     pub fn step(&self, z: &mut [f32], c0: &[f32], c: &mut [f32], a: &mut [f32], h: &mut [f32]) {
+        if self.is_usual() {
+            return usual_step(self.units, z, c0, [c, a, h]);
+        }
         let units = self.units;
         let rows = z.chunks_exact_mut(4 * units).zip(c0.chunks_exact(units)).zip(c.chunks_exact_mut(units));
         for ((z, c0), c) in rows {
@@ -170,6 +179,9 @@ impl Memory<'_> {
         row: &mut [f32],
     ) {
         let units = self.units;
+        if self.is_usual() {
+            return usual_back(units, z, [c0, a, dh, dc], dc0);
+        }
         for (i, z) in z.chunks_exact_mut(4 * units).enumerate() {
             let place = i * units..(i + 1) * units;
             let (dh, dc, a) = (&mut dh[place.clone()], &mut dc[place.clone()], &a[place.clone()]);
@@ -196,12 +208,91 @@ impl Memory<'_> {
     }
 }
 
+/// Values that are worked on side by side: a vector of the widest kind.
+const BLOCK: usize = 16;
+
+/// The values of a row from `at` on; behind its end zeros.
+#[inline(always)]
+fn block(row: &[f32], at: usize) -> [f32; BLOCK] {
+    let rest = &row[at..];
+    rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut block = [0.0; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        block
+    })
+}
+
+/// Writes those of a [`block`] that are in the row.
+#[inline(always)]
+fn put(row: &mut [f32], at: usize, block: [f32; BLOCK]) {
+    let rest = &mut row[at..];
+    match rest.first_chunk_mut() {
+        Some(place) => *place = block,
+        None => rest.copy_from_slice(&block[..rest.len()]),
+    }
+}
+
+#[inline(always)]
+fn each(f: impl Fn(usize) -> f32) -> [f32; BLOCK] {
+    std::array::from_fn(f)
+}
+
+/// [`Memory::step`] with `sigmoid` and `tanh`.
+fn usual_step(units: usize, z: &mut [f32], c0: &[f32], [c, a, h]: [&mut [f32]; 3]) {
+    vectorised(
+        #[inline(always)]
+        move || {
+            for (row, z) in z.chunks_exact_mut(4 * units).enumerate() {
+                let place = row * units..(row + 1) * units;
+                let (c0, c) = (&c0[place.clone()], &mut c[place.clone()]);
+                let (a, h) = (&mut a[place.clone()], &mut h[place]);
+                z[..2 * units].iter_mut().for_each(|z| *z = sigmoid(*z));
+                z[2 * units..3 * units].iter_mut().for_each(|z| *z = tanh(*z));
+                z[3 * units..].iter_mut().for_each(|z| *z = sigmoid(*z));
+                let [i, f, g, o] = quarters(z);
+                for ((((c, c0), i), f), g) in c.iter_mut().zip(c0).zip(i).zip(f).zip(g) {
+                    *c = f * c0 + i * g;
+                }
+                a.iter_mut().zip(&*c).for_each(|(a, c)| *a = tanh(*c));
+                h.iter_mut().zip(&*a).zip(o).for_each(|((h, a), o)| *h = a * o);
+            }
+        },
+    );
+}
+
+/// [`Memory::back`] with `sigmoid` and `tanh`.
+fn usual_back(units: usize, z: &mut [f32], [c0, a, dh, dc]: [&[f32]; 4], dc0: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        move || {
+            for (row, z) in z.chunks_exact_mut(4 * units).enumerate() {
+                let place = row * units..(row + 1) * units;
+                let (c0, a, dc0) = (&c0[place.clone()], &a[place.clone()], &mut dc0[place.clone()]);
+                let (dh, dc) = (&dh[place.clone()], &dc[place]);
+                let [zi, zf, zg, zo] = quarters_mut(z);
+                for at in (0..units).step_by(BLOCK) {
+                    let (i, f, g, o) = (block(zi, at), block(zf, at), block(zg, at), block(zo, at));
+                    let (old, a, dh, dc) = (block(c0, at), block(a, at), block(dh, at), block(dc, at));
+                    let dc = each(|k| dc[k] + dh[k] * o[k] * (1.0 - a[k] * a[k]));
+                    put(zi, at, each(|k| dc[k] * g[k] * (i[k] * (1.0 - i[k]))));
+                    put(zf, at, each(|k| dc[k] * old[k] * (f[k] * (1.0 - f[k]))));
+                    put(zg, at, each(|k| dc[k] * i[k] * (1.0 - g[k] * g[k])));
+                    put(zo, at, each(|k| dh[k] * a[k] * (o[k] * (1.0 - o[k]))));
+                    put(dc0, at, each(|k| dc[k] * f[k]));
+                }
+            }
+        },
+    );
+}
+
+#[inline(always)]
 fn quarters(z: &[f32]) -> [&[f32]; 4] {
     let (left, right) = z.split_at(z.len() / 2);
     let ((i, f), (g, o)) = (left.split_at(left.len() / 2), right.split_at(right.len() / 2));
     [i, f, g, o]
 }
 
+#[inline(always)]
 fn quarters_mut(z: &mut [f32]) -> [&mut [f32]; 4] {
     let (left, right) = z.split_at_mut(z.len() / 2);
     let middle = left.len() / 2;
