@@ -63,7 +63,7 @@ pub fn main(rows: impl FnOnce(&mut Bench) + Send) {
     let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only=")).map(String::from);
     let json = arguments.iter().any(|argument| argument == "--json");
     let names = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut bench = Bench { threads, json, names, only, limits: [limit(1), limit(threads)] };
+    let mut bench = Bench { threads, json, names, only, limits: [1, threads].map(cornu::kernels::peak_flops) };
     if !json {
         let [one, all] = bench.limits.map(|limit| limit / 1e9);
         println!("{}; limit {one:.0} GFLOP/s on 1 thread, {all:.0} on {threads}", cornu::kernels::instruction_set());
@@ -173,62 +173,4 @@ fn busy_time() -> f64 {
     let ticks: Vec<f64> = ticks.filter_map(|ticks| ticks.parse().ok()).collect();
     // All but idle and waiting for disks, of the first eight: the others are counted in these.
     ticks.iter().take(8).enumerate().filter(|(i, _)| *i != 3 && *i != 4).map(|(_, ticks)| ticks / 100.0).sum()
-}
-
-/// The most additions and multiplications a second that `threads` threads do at once: the best of some tries.
-fn limit(threads: usize) -> f64 {
-    const ROUNDS: usize = 1 << 22;
-    let rate = || {
-        let start = Instant::now();
-        let operations: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(|| multiply_and_add(ROUNDS))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
-        });
-        operations as f64 / start.elapsed().as_secs_f64()
-    };
-    (0..12).map(|_| rate()).fold(0.0, f64::max)
-}
-
-/// Does nothing but multiply and add, in more registers than the processor has such operations under way. Returns
-/// how many it did, each counted as two.
-fn multiply_and_add(rounds: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::*;
-        macro_rules! fused {
-            ($features:literal, $splat:ident, $fused:ident, $lanes:literal) => {{
-                #[target_feature(enable = $features)]
-                fn run(rounds: usize) -> usize {
-                    let (factor, addend) = ($splat(0.999), $splat(0.001));
-                    let mut sums = [$splat(0.0); 12];
-                    for _ in 0..rounds {
-                        for sum in &mut sums {
-                            *sum = $fused(*sum, factor, addend);
-                        }
-                    }
-                    std::hint::black_box(sums);
-                    rounds * sums.len() * $lanes * 2
-                }
-                run
-            }};
-        }
-        if is_x86_feature_detected!("avx512f") && cornu::kernels::instruction_set() == "avx512" {
-            let run = fused!("avx512f", _mm512_set1_ps, _mm512_fmadd_ps, 16);
-            // SAFETY: the instruction set was just found.
-            return unsafe { run(rounds) };
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            let run = fused!("avx2,fma", _mm256_set1_ps, _mm256_fmadd_ps, 8);
-            // SAFETY: the instruction set was just found.
-            return unsafe { run(rounds) };
-        }
-    }
-    let mut sums = [0f32; 48];
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = if cfg!(target_arch = "aarch64") { sum.mul_add(0.999, 0.001) } else { *sum * 0.999 + 0.001 };
-        }
-    }
-    std::hint::black_box(sums);
-    rounds * sums.len() * 2
 }
