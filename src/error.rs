@@ -1,6 +1,6 @@
 //! The one error type of the crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of everything in cornu that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{0}")]
     NotSerializable(String),
     /// The operating system refused to read or write.
-    #[error("{}: {source}", path.display())]
+    #[error("file '{}': {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -110,11 +110,21 @@ impl Error {
 pub(crate) trait Context<T> {
     /// Wraps the error, if there is one, in [`Error::At`].
     fn at(self, place: impl FnOnce() -> String) -> Result<T>;
+
+    /// The same for a file; an error of the system names it already.
+    fn in_file(self, path: &Path) -> Result<T>;
 }
 
 impl<T> Context<T> for Result<T> {
     fn at(self, place: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|source| Error::At { place: place(), source: Box::new(source) })
+    }
+
+    fn in_file(self, path: &Path) -> Result<T> {
+        match self {
+            Err(Error::Io { path: named, source }) if named == path => Err(Error::Io { path: named, source }),
+            other => other.at(|| format!("file '{}'", path.display())),
+        }
     }
 }
 

@@ -73,7 +73,7 @@ impl ClassIndex {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-        Self::parse(&text).at(|| format!("file '{}'", path.display()))
+        Self::parse(&text).in_file(path)
     }
 
     /// From the text of such a file.

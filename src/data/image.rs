@@ -50,7 +50,7 @@ pub fn load_img(path: impl AsRef<Path>) -> Result<Array3<f32>> {
         let values = pixels.into_raw().into_iter().map(f32::from).collect();
         Array3::from_shape_vec(shape, values).map_err(|error| Error::Format(error.to_string()))
     };
-    load().at(|| format!("file '{}'", path.display()))
+    load().in_file(path)
 }
 
 /// Writes pixels from 0 to 255 as a PNG or JPEG file, as the extension says: `(height, width, 1)` in grey,
@@ -89,7 +89,7 @@ pub fn save_img<A: Element>(path: impl AsRef<Path>, pixels: &ArrayBase<impl Data
         written.map_err(|error| Error::Argument(format!("the image cannot be written: {error}")))?;
         write_whole(path, &file.into_inner())
     };
-    save().at(|| format!("file '{}'", path.display()))
+    save().in_file(path)
 }
 
 #[cfg(test)]

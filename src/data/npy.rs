@@ -32,7 +32,7 @@ const LONGEST_HEADER: u64 = 10_000;
 pub fn read(path: impl AsRef<Path>) -> Result<ArrayD<f32>> {
     let path = path.as_ref();
     let open = || parse(BufReader::new(File::open(path).map_err(|source| Error::io(path, source))?));
-    open().at(|| format!("file '{}'", path.display()))
+    open().in_file(path)
 }
 
 /// The arrays of a `.npz` archive, with their names, in the order in which they stand there.
@@ -55,7 +55,7 @@ pub fn read_npz(path: impl AsRef<Path>) -> Result<Vec<(String, ArrayD<f32>)>> {
         }
         Ok(arrays)
     };
-    open().at(|| format!("file '{}'", path.display()))
+    open().in_file(path)
 }
 
 /// Writes an array as a `.npy` file, in C order; the file appears whole or not at all.
@@ -70,7 +70,7 @@ pub fn write(path: impl AsRef<Path>, array: &ArrayD<f32>) -> Result<()> {
     let mut file = [MAGIC.as_slice(), &[1, 0], &(length as u16).to_le_bytes()].concat();
     file.extend(format!("{header:<width$}\n", width = length - 1).into_bytes());
     file.extend(array.iter().flat_map(|value| value.to_le_bytes()));
-    write_whole(path.as_ref(), &file).at(|| format!("file '{}'", path.as_ref().display()))
+    write_whole(path.as_ref(), &file).in_file(path.as_ref())
 }
 
 fn parse(mut source: impl Read) -> Result<ArrayD<f32>> {

@@ -1,6 +1,6 @@
 //! What a file holds, without making a model of it.
 
-use super::{Kind, place};
+use super::Kind;
 use crate::error::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -62,5 +62,5 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Contents> {
         #[cfg(not(feature = "safetensors"))]
         Kind::Safetensors => super::no_safetensors(),
     };
-    read().at(place(path))
+    read().in_file(path)
 }

@@ -62,16 +62,29 @@ impl std::fmt::Display for Skipped {
     }
 }
 
-/// Values that were read for weights; they are set when all are there, so that an error changes nothing.
+/// Values that were read for weights, and what does not fit; all of it is told in one error, and the values are set
+/// when all are there, so that an error changes nothing.
 pub(super) struct Found {
+    by_name: bool,
     skip_mismatch: bool,
     values: Vec<(Param, Tensor)>,
     pub skipped: Vec<Skipped>,
+    misfits: Vec<String>,
+    missing: Vec<String>,
+    unexpected: Vec<String>,
 }
 
 impl Found {
     pub fn new(options: &LoadWeights) -> Self {
-        Found { skip_mismatch: options.skip_mismatch, values: Vec::new(), skipped: Vec::new() }
+        Found {
+            by_name: options.by_name,
+            skip_mismatch: options.skip_mismatch,
+            values: Vec::new(),
+            skipped: Vec::new(),
+            misfits: Vec::new(),
+            missing: Vec::new(),
+            unexpected: Vec::new(),
+        }
     }
 
     pub fn skip(&mut self, place: impl Into<String>, reason: impl Into<String>) {
@@ -79,32 +92,66 @@ impl Found {
     }
 
     /// Something of a file that does not fit, which may be skipped.
-    pub fn mismatch(&mut self, place: String, error: Error) -> Result<()> {
-        if !self.skip_mismatch {
-            return Err(Error::At { place, source: Box::new(error) });
+    pub fn mismatch(&mut self, place: String, reason: impl ToString) {
+        match self.skip_mismatch {
+            true => self.skip(place, reason.to_string()),
+            false => self.misfits.push(format!("{place}: {}", reason.to_string())),
         }
-        self.skip(place, error.to_string());
-        Ok(())
+    }
+
+    /// A weight or a layer of the model that the file does not have.
+    pub fn missing(&mut self, name: impl Into<String>) {
+        self.missing.push(name.into());
+    }
+
+    /// Something of the file that the model does not have.
+    pub fn unexpected(&mut self, name: impl Into<String>) {
+        self.unexpected.push(name.into());
+    }
+
+    /// Whether something does not fit that may not be skipped.
+    pub fn fails(&self) -> bool {
+        !(self.misfits.is_empty() && self.missing.is_empty() && self.unexpected.is_empty())
     }
 
     /// A value for a weight.
-    pub fn put(&mut self, weight: &Param, value: Tensor) -> Result<()> {
+    pub fn put(&mut self, weight: &Param, value: Tensor) {
         if weight.shape() == value.shape() {
             self.values.push((weight.clone(), value));
-            return Ok(());
+            return;
         }
         let shape = format!("has shape {:?}, got a value of shape {:?}", weight.shape(), value.shape());
-        if !self.skip_mismatch {
-            return Err(Error::Shape(format!("weight '{}' {shape}", weight.path())));
+        match self.skip_mismatch {
+            true => self.skip(weight.path(), format!("it {shape}")),
+            false => self.misfits.push(format!("weight '{}' {shape}", weight.path())),
         }
-        self.skip(weight.path(), format!("it {shape}"));
-        Ok(())
     }
 
     /// Sets them.
+    ///
+    /// # Errors
+    /// When something does not fit: all of it.
     pub fn finish(self) -> Result<Vec<Skipped>> {
-        self.values.into_iter().try_for_each(|(weight, value)| weight.set(value))?;
-        Ok(self.skipped)
+        if !self.fails() {
+            self.values.into_iter().try_for_each(|(weight, value)| weight.set(value))?;
+            return Ok(self.skipped);
+        }
+        let mut parts: Vec<String> = self.misfits.iter().take(SHOWN).cloned().collect();
+        let more = self.misfits.len() - parts.len();
+        if more > 0 {
+            parts.push(format!("and {more} more"));
+        }
+        parts.push(format!(
+            "missing are {}, unexpected are {}",
+            list_names(&self.missing),
+            list_names(&self.unexpected)
+        ));
+        if !self.misfits.is_empty() {
+            parts.push("skip_mismatch(true) leaves what has another shape as it is".to_owned());
+        } else if !self.by_name {
+            parts.push("by_name(true) takes those that fit, where the file has names".to_owned());
+        }
+        Err(Error::Data(format!("its weights are not the model's: {}", parts.join("; "))))
     }
 }
 
@@ -119,41 +166,38 @@ pub(super) fn by_path<'a>(
 ) -> Result<Vec<Skipped>> {
     let mut left: BTreeSet<&str> = stored.collect();
     let mut found = Found::new(options);
-    let mut missing: Vec<String> = Vec::new();
     for weight in model.weights() {
         let name = name_of(&weight);
         if left.remove(name.as_str()) {
             match read(&weight, &name) {
-                Ok(value) => found.put(&weight, value)?,
-                Err(error) => found.mismatch(format!("weight '{}'", weight.path()), error)?,
+                Ok(value) => found.put(&weight, value),
+                Err(error) => found.mismatch(format!("weight '{}'", weight.path()), error),
             }
         } else if options.by_name {
             found.skip(weight.path(), format!("the file has no '{name}'"));
         } else {
-            missing.push(name);
+            found.missing(name);
         }
     }
-    if options.by_name {
-        left.iter().for_each(|name| found.skip(*name, "the model has no such weight"));
-    } else if !missing.is_empty() || !left.is_empty() {
-        return Err(Error::Data(format!(
-            "its weights are not the model's: missing are {}, unexpected are {}; by_name(true) takes those that fit",
-            list(missing.iter().map(String::as_str)),
-            list(left.into_iter())
-        )));
+    for name in left {
+        match options.by_name {
+            true => found.skip(name, "the model has no such weight"),
+            false => found.unexpected(name),
+        }
     }
     found.finish()
 }
 
+/// So many of those that do not fit are told.
+const SHOWN: usize = 8;
+
 /// The first few of these names.
-fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let more = names.len().saturating_sub(SHOWN);
-    let mut shown: Vec<String> = names.take(SHOWN).map(|name| format!("'{name}'")).collect();
-    match (shown.len(), more) {
+pub(super) fn list_names(names: &[String]) -> String {
+    let mut shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("'{name}'")).collect();
+    match (shown.len(), names.len().saturating_sub(SHOWN)) {
         (0, _) => return "none".to_owned(),
         (_, 0) => {}
-        _ => shown.push(format!("{more} more")),
+        (_, more) => shown.push(format!("{more} more")),
     }
     shown.join(", ")
 }

@@ -186,7 +186,7 @@ impl Model {
             )),
         }
         };
-        save().at(place(path))
+        save().in_file(path)
     }
 
     /// Loads a model that was saved, with what was saved of it. What kind of file it is, its first
@@ -217,7 +217,7 @@ impl Model {
                 "the file holds weights alone: build the model, then call its load_weights".to_owned(),
             )),
         };
-        options.registry.scope(load).at(place(path))
+        options.registry.scope(load).in_file(path)
     }
 
     /// Saves the weights alone.
@@ -240,7 +240,7 @@ impl Model {
                 "a .keras file holds a whole model; save weights alone as .weights.h5 or .cornu".to_owned(),
             )),
         };
-        save().at(place(path))
+        save().in_file(path)
     }
 
     /// Loads weights into this model, from a file of weights or of a whole model. In a `.cornu` file
@@ -274,7 +274,7 @@ impl Model {
             #[cfg(not(feature = "safetensors"))]
             Kind::Safetensors => no_safetensors(),
         };
-        load().at(place(path))
+        load().in_file(path)
     }
 }
 
@@ -294,9 +294,4 @@ impl Sequential {
     pub fn load_with(path: impl AsRef<Path>, options: impl Into<Load>) -> Result<Sequential> {
         Model::load_with(path, options).map(Into::into)
     }
-}
-
-fn place(path: &Path) -> impl FnOnce() -> String {
-    let path = path.display().to_string();
-    move || format!("file '{path}'")
 }

@@ -134,6 +134,11 @@ impl Param {
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }
+
+    /// What identifies its value, which a weight and its aliases share.
+    pub(crate) fn value_id(&self) -> usize {
+        Arc::as_ptr(&self.0.stored) as usize
+    }
 }
 
 impl fmt::Debug for Param {

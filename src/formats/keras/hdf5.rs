@@ -57,6 +57,11 @@ impl Hdf5 {
         below(group, path).and_then(|array| self.count(&array)).at(|| format!("array '{path}'"))
     }
 
+    /// The shape of an array.
+    pub fn shape(&self, array: &Dataset) -> Result<Vec<usize>> {
+        Ok(array.shape().map_err(damaged)?.iter().map(|&d| d as usize).collect())
+    }
+
     /// The values of an array of numbers.
     pub fn tensor(&self, array: &Dataset) -> Result<Tensor> {
         let dtype = array.dtype().map_err(damaged)?;
@@ -98,11 +103,10 @@ impl Hdf5 {
             ensure!(arrays.len() + names.len() <= MOST, Format, "it has more than {MOST} arrays");
             for name in names {
                 let array = below(&group, &name)?;
-                let shape = array.shape().map_err(damaged)?;
                 arrays.push(StoredArray {
                     path: format!("{above}{name}"),
                     dtype: array.dtype().map_err(damaged)?.to_string(),
-                    shape: shape.iter().map(|&d| d as usize).collect(),
+                    shape: self.shape(&array)?,
                 });
             }
             let mut names = group.groups().map_err(damaged)?;
@@ -119,9 +123,9 @@ impl Hdf5 {
 
     /// The shape of an array that is about to be read, once the file is known to hold its values.
     fn spend(&self, array: &Dataset) -> Result<Vec<usize>> {
-        let shape = array.shape().map_err(damaged)?;
+        let shape = self.shape(array)?;
         let size = array.element_size().map_err(damaged)?;
-        let bytes = shape.iter().try_fold(size, |bytes, &d| bytes.checked_mul(d));
+        let bytes = shape.iter().try_fold(size, |bytes, &d| bytes.checked_mul(d as u64));
         let stored = bytes.map(|bytes| if array.filters().is_empty() { bytes } else { bytes / MOST_EXPANSION });
         match stored.and_then(|stored| self.left.get().checked_sub(stored)) {
             Some(left) => self.left.set(left),
@@ -131,7 +135,7 @@ impl Hdf5 {
                 )));
             }
         }
-        Ok(shape.iter().map(|&d| d as usize).collect())
+        Ok(shape)
     }
 }
 

@@ -7,8 +7,8 @@
 //! since earlier ones keep others: there it starts afresh.
 
 use super::hdf5::{Hdf5, strings};
-use crate::error::{Context, Error, Result, ensure};
-use crate::formats::load_weights::{Found, LoadWeights, Skipped};
+use crate::error::{Context, Error, Result};
+use crate::formats::load_weights::{Found, LoadWeights, Skipped, list_names};
 use crate::layer::{LayerHandle, Param};
 use crate::model::{Model, config::parse};
 use crate::tensor::Tensor;
@@ -62,60 +62,85 @@ pub(super) fn load(bytes: Vec<u8>, compile: bool) -> Result<Model> {
 
 /// Sets all weights, or none if one does not fit and may not be skipped.
 pub(super) fn read_weights(model: &Model, file: &Hdf5, layers: &Group, options: &LoadWeights) -> Result<Vec<Skipped>> {
-    let mut stored: Vec<(String, Vec<Tensor>)> = Vec::new();
+    let mut stored: Vec<StoredLayer> = Vec::new();
     for name in list(layers, "layer_names")?.unwrap_or_default() {
-        let read = || -> Result<Vec<Tensor>> {
+        let read = || -> Result<Vec<(String, Tensor)>> {
             let Some(group) = file.group_in(layers, &name)? else {
                 return Err(Error::Format("the file lists it, but does not have it".to_owned()));
             };
             let names = list(&group, "weight_names")?.unwrap_or_default();
-            names.iter().map(|name| file.array(&group, name)).collect()
+            names.into_iter().map(|name| file.array(&group, &name).map(|value| (name, value))).collect()
         };
         let weights = read().at(|| format!("layer '{name}' of the file"))?;
         if !weights.is_empty() {
-            stored.push((name, weights));
+            stored.push(StoredLayer { name, weights });
         }
     }
     let layers: Vec<LayerHandle> = model.layers().into_iter().filter(|layer| !layer.weights().is_empty()).collect();
     let mut found = Found::new(options);
-    let mut pairs: Vec<(&LayerHandle, (String, Vec<Tensor>))> = Vec::new();
+    let mut pairs: Vec<(&LayerHandle, StoredLayer)> = Vec::new();
     if options.by_name {
         for layer in &layers {
             let name = layer.name();
-            match stored.iter().position(|(stored, _)| *stored == name) {
+            match stored.iter().position(|stored| stored.name == name) {
                 Some(at) => pairs.push((layer, stored.swap_remove(at))),
                 None => found.skip(name, "the file has no layer of this name"),
             }
         }
-        stored.into_iter().for_each(|(name, _)| found.skip(name, "the model has no layer of this name"));
-    } else {
-        ensure!(
-            layers.len() == stored.len(),
-            Data,
-            "the model has {} layers with weights, the file {}",
-            layers.len(),
-            stored.len()
-        );
+        stored.into_iter().for_each(|stored| found.skip(stored.name, "the model has no layer of this name"));
+    } else if layers.len() == stored.len() {
         pairs.extend(layers.iter().zip(stored));
+    } else {
+        // Which of them do not correspond only their names can tell.
+        let names: Vec<String> = layers.iter().map(|layer| layer.name()).collect();
+        let theirs: Vec<String> = stored.into_iter().map(|stored| stored.name).collect();
+        let without = |names: &[String], others: &[String]| {
+            list_names(&names.iter().filter(|name| !others.contains(name)).cloned().collect::<Vec<_>>())
+        };
+        return Err(Error::Data(format!(
+            "the model has {} layers with weights, the file {}; missing are {}, unexpected are {}; by_name(true) takes \
+             those that fit",
+            names.len(),
+            theirs.len(),
+            without(&names, &theirs),
+            without(&theirs, &names)
+        )));
     }
-    for (layer, (name, values)) in pairs {
+    for (layer, StoredLayer { name, weights: values }) in pairs {
         let weights = in_legacy_order(layer);
-        if weights.len() != values.len() {
-            let counts = (weights.len(), values.len());
-            let error = format!("it has {} weights, but layer '{name}' of the file has {}", counts.0, counts.1);
-            found.mismatch(layer.place(), Error::Data(error))?;
+        if weights.len() == values.len() {
+            weights.iter().zip(values).for_each(|(weight, (_, value))| found.put(weight, value));
             continue;
         }
-        weights.iter().zip(values).try_for_each(|(weight, value)| found.put(weight, value))?;
+        let shapes: [Vec<_>; 2] = [
+            weights.iter().map(Param::shape).collect(),
+            values.iter().map(|(_, value)| value.shape().to_vec()).collect(),
+        ];
+        let [wanted, held] = [weights.len(), values.len()];
+        let [of_ours, of_theirs] = &shapes;
+        found.mismatch(
+            layer.place(),
+            format!("it has {wanted} weights, of shapes {of_ours:?}, but layer '{name}' of the file has {held}, of shapes {of_theirs:?}"),
+        );
+        if !options.skip_mismatch {
+            weights.iter().skip(held).for_each(|weight| found.missing(weight.path()));
+            values.into_iter().skip(wanted).for_each(|(name, _)| found.unexpected(name));
+        }
     }
     found.finish()
 }
 
-/// The weights of a layer, each once: those that a step changes come first, also those of a model inside.
+/// A layer of the file that has weights: their names and values.
+struct StoredLayer {
+    name: String,
+    weights: Vec<(String, Tensor)>,
+}
+
+/// The weights of a layer, each value once: those that a step changes come first, also those of a model inside.
 fn in_legacy_order(layer: &LayerHandle) -> Vec<Param> {
     let mut seen = HashSet::new();
     let all = layer.trainable_weights().into_iter().chain(layer.weights());
-    all.filter(|weight| seen.insert(weight.id())).collect()
+    all.filter(|weight| seen.insert(weight.value_id())).collect()
 }
 
 /// A list of texts, which may be cut into `name0`, `name1`, … where it is long.

@@ -15,6 +15,7 @@ mod legacy;
 
 pub(super) use inspect::{inspect, inspect_h5};
 
+use super::StoredArray;
 use super::load_weights::{Found, LoadWeights, Skipped};
 use crate::config::snake_case;
 use crate::error::{Context, Error, Result, ensure};
@@ -210,24 +211,43 @@ fn read_weights(model: &Model, file: &Hdf5, options: &LoadWeights) -> Result<Vec
          .cornu and .safetensors"
     );
     let mut found = Found::new(options);
-    // First whether the file is of such a model at all, then its values.
-    let mut pairs = Vec::new();
-    for Place { layer, group, weights } in places_in(model, file)? {
-        let arrays = file.arrays(&group)?;
-        if arrays.len() != weights.len() {
-            let count =
-                if arrays.is_empty() { "is missing or empty".to_owned() } else { format!("holds {}", arrays.len()) };
-            let wanted = weights.len();
-            let error = format!("it has {wanted} weights, but the group '{group}' of the file {count}");
-            found.mismatch(layer.place(), Error::Format(error))?;
-        } else {
-            pairs.push((layer, group, weights, arrays));
+    let places = places_in(model, file)?;
+    for Place { layer, group, weights } in &places {
+        let arrays = file.arrays(group)?;
+        if arrays.len() == weights.len() {
+            for (weight, array) in weights.iter().zip(&arrays) {
+                let value = file.tensor(array).at(|| format!("an array of '{group}'")).at(|| layer.place())?;
+                found.put(weight, value);
+            }
+            continue;
+        }
+        let shapes = arrays.iter().map(|array| file.shape(array)).collect::<Result<Vec<_>>>()?;
+        let held = match arrays.len() {
+            0 => "is missing or empty".to_owned(),
+            n => format!("holds {n}, of shapes {shapes:?}"),
+        };
+        let wanted: Vec<_> = weights.iter().map(Param::shape).collect();
+        let n = weights.len();
+        found.mismatch(
+            layer.place(),
+            format!("it has {n} weights, of shapes {wanted:?}, but the group '{group}' of the file {held}"),
+        );
+        if !options.skip_mismatch {
+            let absent = weights.iter().enumerate().skip(arrays.len());
+            absent.for_each(|(i, weight)| found.missing(format!("{} ({group}/{i})", weight.path())));
         }
     }
-    for (layer, group, weights, arrays) in pairs {
-        for (weight, array) in weights.iter().zip(&arrays) {
-            let value = file.tensor(array).at(|| format!("an array of '{group}'")).at(|| layer.place())?;
-            found.put(weight, value)?;
+    // Keras takes a file that has more, too; it is told where something else does not fit.
+    if found.fails() {
+        let claimed = |group: &str, i: &str| {
+            let place = places.iter().find(|place| place.group == group);
+            place.is_some_and(|place| i.parse::<usize>().is_ok_and(|i| i < place.weights.len()))
+        };
+        for StoredArray { path, .. } in file.list()? {
+            let (group, i) = path.rsplit_once('/').unwrap_or(("", &path));
+            if !claimed(group, i) && !group.starts_with("optimizer/") && !group.ends_with("seed_generator/vars") {
+                found.unexpected(path);
+            }
         }
     }
     found.finish()
