@@ -495,6 +495,10 @@ fn recurrent() -> Vec<Case> {
     cases.push(case(strided.activation("silu"), &[2, 2, 4, 5, 2]));
     cases.push(case(ConvLSTM2D::new(2, 2).dropout(0.3).recurrent_dropout(0.3), &[2, 2, 4, 4, 2]));
     cases.push(case(ConvLSTM1D::new(2, 2).dilation_rate(2).return_sequences(true), &[2, 3, 5, 2]));
+    let first = ConvLSTM2D::new(3, 2).data_format(DataFormat::ChannelsFirst).return_sequences(true).return_state(true);
+    cases.push(case(first, &[2, 3, 2, 3, 4]));
+    cases.push(case(ConvLSTM1D::new(2, 2).data_format(DataFormat::ChannelsFirst), &[2, 2, 3, 4]));
+    cases.push(case(ConvLSTM3D::new(2, [2, 1, 2]).padding(Padding::Same).strides([1, 1, 2]), &[2, 2, 2, 3, 3, 2]));
 
     for merge in [Some(Merge::Concat), Some(Merge::Sum), Some(Merge::Mul), Some(Merge::Ave), None] {
         for sequences in [true, false] {

@@ -142,3 +142,93 @@ fn names_decide_in_legacy_files() {
     );
     assert_eq!(values(&model)[2..], [7.0; 6]);
 }
+
+/// One error tells all that does not fit: shapes, what is missing and what is unexpected.
+#[test]
+fn all_that_does_not_fit_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = network(4, ["hidden", "top"], 5.0);
+    let mut other = Sequential::new();
+    other
+        .add(Input::new([3]))
+        .add(Dense::new(6).use_bias(false).name("hidden"))
+        .add(BatchNormalization::new().name("norm"))
+        .add(Dense::new(2).name("top"))
+        .add(PReLU::new().name("last"));
+    other.build().unwrap();
+    fill(&mut other, 1.0);
+    let path = folder.path().join("a.cornu");
+    saved.save_weights(&path).unwrap();
+    let error = other.load_weights(&path).unwrap_err().to_string();
+    for told in [
+        "weight 'hidden/kernel' has shape [3, 6], got a value of shape [3, 4]",
+        "weight 'top/kernel' has shape [6, 2], got a value of shape [4, 2]",
+        "missing are 'last/alpha', unexpected are 'hidden/bias'",
+    ] {
+        assert!(error.contains(told), "{error}");
+    }
+    for name in ["a.weights.h5", "a.keras"] {
+        let path = folder.path().join(name);
+        match name {
+            "a.keras" => saved.save(&path).unwrap(),
+            _ => saved.save_weights(&path).unwrap(),
+        }
+        let error = other.load_weights(&path).unwrap_err().to_string();
+        for told in [
+            "layer 'hidden' (Dense): it has 1 weights, of shapes [[3, 6]], but the group 'layers/dense/vars' of the file \
+             holds 2, of shapes [[3, 4], [4]]",
+            "weight 'top/kernel' has shape [6, 2], got a value of shape [4, 2]",
+            "missing are 'last/alpha (layers/p_re_lu/vars/0)', unexpected are 'layers/dense/vars/1'",
+        ] {
+            assert!(error.contains(told), "{name}: {error}");
+        }
+    }
+    assert_eq!(values(&other), [1.0; 8]);
+}
+
+#[test]
+fn layers_of_legacy_files_are_told_by_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut model = Sequential::new();
+    model.add(Input::new([6])).add(Dense::new(4).name("other")).add(Dense::new(2).name("dense_1")).add(PReLU::new());
+    model.build().unwrap();
+    let error = model.load_weights(folder.join("spectral_normalization.h5")).unwrap_err().to_string();
+    assert!(error.contains("the model has 3 layers with weights, the file 2; missing are 'other', "), "{error}");
+    assert!(error.contains("unexpected are 'spectral_normalization'"), "{error}");
+    let mut model = Sequential::new();
+    model.add(Input::new([6])).add(Dense::new(4).name("other")).add(Dense::new(2).name("dense_1"));
+    model.build().unwrap();
+    let error = model.load_weights(folder.join("spectral_normalization.h5")).unwrap_err().to_string();
+    assert!(
+        error.contains("layer 'other' (Dense): it has 2 weights, of shapes [[6, 4], [4]], but layer")
+            && error.contains("unexpected are 'sequential/spectral_normalization/vector_u'"),
+        "{error}"
+    );
+}
+
+/// A file that is not there is named once.
+#[test]
+fn absent_files_are_named_once() {
+    let path = Path::new("no/such.keras");
+    for error in [
+        Model::load(path).unwrap_err(),
+        network(2, ["a", "b"], 0.0).load_weights(path).unwrap_err(),
+        cornu::formats::inspect(path).unwrap_err(),
+        cornu::data::npy::read(path).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert_eq!(error.matches("such.keras").count(), 1, "{error}");
+        assert!(error.starts_with("file 'no/such.keras': "), "{error}");
+    }
+}
+
+/// Keras 3.15 keeps the kernel of a wrapped layer once in such files.
+#[test]
+fn legacy_files_of_spectral_normalization() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spectral_normalization.h5");
+    let model = Model::load(path).unwrap();
+    let x = ArrayD::from_shape_vec(vec![3, 6], (0..18).map(|i| i as f32 / 10.0).collect()).unwrap();
+    let y = model.predict(&x, Predict::default()).unwrap();
+    let want = [-0.091123968, -0.71609986, -0.19709834, -0.98509061, -0.39678752, -1.0660203];
+    y.iter().zip(want).for_each(|(y, want)| assert!((y - want).abs() < 1e-6, "{y} {want}"));
+}

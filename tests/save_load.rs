@@ -601,3 +601,40 @@ fn what_python_must_know_of_a_model_is_written() {
     assert!(layers[1]["config"]["layers"][1]["config"].get("units").is_none());
     assert!(layers[2]["config"].get("trainable").is_none());
 }
+
+/// ConvLSTM with the channels first, over lines and over volumes, as Keras 3.15 computes them.
+#[cfg(feature = "keras")]
+#[test]
+fn convolutions_that_remember_come_from_keras() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let model = Model::load(folder.join("conv_lstm.keras")).unwrap();
+    let want = std::fs::read_to_string(folder.join("conv_lstm.json")).unwrap();
+    let want: Vec<serde_json::Value> = serde_json::from_str(&want).unwrap();
+    let shapes: [&[usize]; 3] = [&[2, 3, 2, 4, 5], &[2, 2, 3, 4, 3, 2], &[2, 3, 2, 6]];
+    let x: Vec<_> = shapes
+        .iter()
+        .enumerate()
+        .map(|(n, shape)| {
+            let value = |i: usize| (i as f64 * 1.7 + n as f64).sin() as f32;
+            ndarray::ArrayD::from_shape_vec(shape.to_vec(), (0..shape.iter().product()).map(value).collect()).unwrap()
+        })
+        .collect();
+    let predict = |model: &Model| {
+        let rows: Vec<&dyn cornu::data::Rows> = x.iter().map(|x| x as &dyn cornu::data::Rows).collect();
+        model.predict_all(rows, Predict::default()).unwrap()
+    };
+    let got = predict(&model);
+    assert_eq!(got.len(), want.len());
+    for (got, want) in got.iter().zip(&want) {
+        let shape: Vec<usize> = serde_json::from_value(want["shape"].clone()).unwrap();
+        assert_eq!(got.shape(), shape);
+        let want: Vec<f32> = serde_json::from_value(want["values"].clone()).unwrap();
+        got.iter().zip(want).for_each(|(got, want)| assert!((got - want).abs() < 1e-5, "{got} {want}"));
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("again.keras");
+    model.save(&path).unwrap();
+    let again = Model::load(&path).unwrap();
+    assert_eq!(again.get_weights(), model.get_weights());
+    assert_eq!(predict(&again), got);
+}

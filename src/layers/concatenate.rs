@@ -160,7 +160,7 @@ fn joined(inputs: &[Tensor], axis: usize) -> Result<Dims> {
 }
 
 /// Copies the inputs into `y`, side by side along `axis`.
-fn join(inputs: &[Tensor], axis: usize, mut y: Tensor) -> Tensor {
+pub(super) fn join(inputs: &[Tensor], axis: usize, mut y: Tensor) -> Tensor {
     let row: usize = y.shape()[axis..].iter().product();
     if row == 0 {
         return y;
@@ -180,7 +180,7 @@ fn join(inputs: &[Tensor], axis: usize, mut y: Tensor) -> Tensor {
 }
 
 /// Copies what begins at `start` along `axis` into `part`.
-fn cut(x: &Tensor, axis: usize, start: usize, mut part: Tensor) -> Tensor {
+pub(super) fn cut(x: &Tensor, axis: usize, start: usize, mut part: Tensor) -> Tensor {
     let inner: usize = x.shape()[axis + 1..].iter().product();
     let (row, width) = (x.shape()[axis] * inner, part.shape()[axis] * inner);
     if width == 0 {

@@ -43,7 +43,6 @@ mod masking;
 mod merge;
 mod normalization;
 pub mod operator;
-mod operator_config;
 mod permute;
 mod pooling;
 mod prelu;
@@ -120,8 +119,8 @@ pub use pooling::{
 };
 pub use prelu::PReLU;
 pub use recurrent::{
-    AnyCell, Cell, ConvLSTM1D, ConvLSTM2D, ConvLSTMCell, Extent, GRU, GRUCell, LSTM, LSTMCell, RNN, Recurrent,
-    Sequence, SequenceGradients, Sides, SimpleRNN, SimpleRNNCell, StackedRNNCells, States,
+    AnyCell, Cell, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell, Extent, GRU, GRUCell, LSTM, LSTMCell, RNN,
+    Recurrent, Sequence, SequenceGradients, Sides, SimpleRNN, SimpleRNNCell, StackedRNNCells, States,
 };
 pub use relu::ReLU;
 pub use repeat_vector::RepeatVector;
@@ -305,6 +304,7 @@ family! { Box<dyn Layer>, "layer", "keras.layers";
     GroupQueryAttention = "GroupQueryAttention" | "GroupedQueryAttention";
     ConvLSTM1D;
     ConvLSTM2D;
+    ConvLSTM3D;
     Bidirectional;
     TimeDistributed;
 }

@@ -95,7 +95,13 @@ impl Graph {
             }
         }
         let plain: Value = match node.layer.downcast(Operator::to_keras) {
-            Some(Written { arguments: [before, after], .. }) => before.into_iter().chain(plain).chain(after).collect(),
+            Some(Written { listed: true, .. }) => json!([plain]),
+            Some(Written { arguments, keywords: known, .. }) => {
+                keywords.extend(known);
+                let mut tensors = plain.into_iter();
+                let argument = |known: Option<Value>| known.or_else(|| tensors.next()).unwrap_or_default();
+                arguments.into_iter().map(argument).collect()
+            }
             None if plain.len() == 1 || *separate => plain.into(),
             None => json!([plain]),
         };

@@ -26,9 +26,11 @@ mod adamax;
 mod ftrl;
 mod lamb;
 mod lion;
+mod muon;
 mod nadam;
 mod options;
 mod rmsprop;
+mod schedule_free_adamw;
 mod sgd;
 mod state;
 
@@ -40,9 +42,11 @@ pub use adamax::Adamax;
 pub use ftrl::Ftrl;
 pub use lamb::Lamb;
 pub use lion::Lion;
+pub use muon::Muon;
 pub use nadam::Nadam;
 pub use options::{LearningRate, Options};
 pub use rmsprop::RMSprop;
+pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::{SGD, Sgd};
 pub use state::{OptimizerState, Update};
 
@@ -103,6 +107,18 @@ pub trait Optimizer: Debug + Send + Sync {
     fn slots(&self, shape: &[usize]) -> Vec<Slot> {
         let _ = shape;
         Vec::new()
+    }
+
+    /// As [`slots`](Self::slots), where it depends on the weight's path too. Default: it does not.
+    fn slots_of(&self, path: &str, shape: &[usize]) -> Vec<Slot> {
+        let _ = path;
+        self.slots(shape)
+    }
+
+    /// The weight decay of a weight that is not excluded from it. Default: that of the [`Options`].
+    fn decay(&self, path: &str, shape: &[usize]) -> Option<f64> {
+        let _ = (path, shape);
+        self.options().weight_decay
     }
 
     /// A number that it keeps for all weights together, as (name, first value). Default: none.
@@ -169,17 +185,25 @@ pub struct Slot {
     /// Its place in files: slots of the same block alternate from weight to weight, and the next
     /// block follows after the last weight.
     pub block: usize,
+    /// Whether it starts as a copy of the weight instead.
+    pub of_weight: bool,
 }
 
 impl Slot {
     /// Zeros of this shape, in the first block.
     pub fn zeros(name: &'static str, shape: &[usize]) -> Self {
-        Slot { name, shape: shape.to_vec(), first: 0.0, block: 0 }
+        Slot { name, shape: shape.to_vec(), first: 0.0, block: 0, of_weight: false }
     }
 
     /// The same, starting with `first`.
     pub fn first(mut self, first: f64) -> Self {
         self.first = first as f32;
+        self
+    }
+
+    /// The same, starting as a copy of the weight.
+    pub fn of_weight(mut self) -> Self {
+        self.of_weight = true;
         self
     }
 
@@ -203,6 +227,8 @@ family! { Shared<dyn Optimizer>, "optimizer", "keras.optimizers";
     Ftrl = "ftrl";
     Lion = "lion";
     Lamb = "lamb";
+    Muon = "muon";
+    ScheduleFreeAdamW = "schedulefreeadamw";
 }
 
 impl Optimizer for Unknown {

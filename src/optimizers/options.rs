@@ -226,9 +226,8 @@ impl Options {
     }
 
     /// The decay of a weight, if it has one.
-    pub(super) fn decay_of(&self, path: &str) -> Option<f32> {
+    pub(super) fn decays(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let excluded = self.exclude_from_weight_decay.iter().any(|part| name.contains(part.as_str()));
-        self.weight_decay.filter(|_| !excluded).map(|decay| decay as f32)
+        !self.exclude_from_weight_decay.iter().any(|part| name.contains(part.as_str()))
     }
 }

@@ -80,11 +80,11 @@ impl OptimizerState {
         self.weights = weights
             .into_iter()
             .map(|(path, shape)| {
-                let declared = optimizer.slots(shape);
+                let declared = optimizer.slots_of(path, shape);
                 WeightState {
                     path: path.to_owned(),
                     shape: shape.to_vec(),
-                    decay: options.decay_of(path),
+                    decay: optimizer.decay(path, shape).filter(|_| options.decays(path)).map(|decay| decay as f32),
                     average: options.use_ema.then(|| Tensor::zeros(shape)),
                     accumulator: options.gradient_accumulation_steps.map(|_| Tensor::zeros(shape)),
                     slots: declared.iter().map(|slot| Tensor::full(&slot.shape, slot.first)).collect(),
@@ -155,6 +155,12 @@ impl OptimizerState {
         loss_scale: Option<f64>,
     ) -> Result<()> {
         self.build(optimizer, updates.iter().map(|update| (update.path, update.value.shape())));
+        if self.iterations == 0 {
+            for (weight, update) in self.weights.iter_mut().zip(updates.iter()) {
+                let slots = weight.declared.iter().zip(&mut weight.slots).filter(|(slot, _)| slot.of_weight);
+                slots.for_each(|(_, slot)| slot.data_mut().copy_from_slice(update.value.data()));
+            }
+        }
         let options = optimizer.options();
         let learning_rate = self.learning_rate(optimizer);
         let steps = options.gradient_accumulation_steps.unwrap_or(1).max(1);

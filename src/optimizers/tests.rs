@@ -204,6 +204,54 @@ fn lion() {
 }
 
 #[test]
+fn muon() {
+    let run = golden(
+        Muon::new(0.1),
+        [-0.72620183, 0.49657318, 0.008897708, -0.52733976, 0.8496987, 0.3498968],
+        [-0.76595217, 0.43749976, 0.011421642, -0.57599884, 0.991009, 0.519826],
+    );
+    let names: Vec<String> = run.state.variables().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["learning_rate", "dense_kernel_momentum", "dense_bias_momentum", "dense_bias_velocity"]);
+    let mut plain = Muon::new(0.05).nesterov(false).rms_rate(None).adam_lr_ratio(0.5).ns_steps(3);
+    plain = plain.weight_decay(0.0).adam_weight_decay(Some(0.1));
+    golden(
+        plain,
+        [-0.70773113, 0.49808317, 0.011818647, -0.54684746, 0.77124965, 0.2737492],
+        [-0.7033064, 0.41534814, 0.032578353, -0.5817445, 0.7838136, 0.3075142],
+    );
+    // A matrix that is left out is AdamW's, as an embedding is.
+    let adam = Muon::default().exclude_layers(vec!["dense".to_owned()]);
+    assert_eq!(adam.slots_of("dense/kernel", &[2, 2]).len(), 2);
+    assert_eq!(adam.slots_of("head/kernel", &[2, 2]).len(), 1);
+    assert_eq!(adam.slots_of("embedding/embeddings", &[2, 2]).len(), 2);
+}
+
+#[test]
+fn schedule_free_adamw() {
+    golden(
+        ScheduleFreeAdamW::new(0.1),
+        [-0.65, 0.6, -0.09999999, -0.6, 0.85, 0.35],
+        [-0.7304818, 0.48604617, -0.04706856, -0.5175013, 0.8533066, 0.40511534],
+    );
+    let run = golden(
+        ScheduleFreeAdamW::new(0.05).beta_1(0.8).beta_2(0.95).warmup_steps(4).weight_decay(0.1),
+        [-0.7375, 0.5125, -0.0125, -0.5125, 0.7625, 0.2625],
+        [-0.7604227, 0.47961333, -0.0025415425, -0.47490522, 0.7678316, 0.2620728],
+    );
+    let names: Vec<String> = run.state.variables().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "learning_rate",
+            "dense_kernel_momentum",
+            "dense_kernel_velocity",
+            "dense_bias_momentum",
+            "dense_bias_velocity"
+        ]
+    );
+}
+
+#[test]
 fn lamb() {
     golden(
         Lamb::new(0.02),

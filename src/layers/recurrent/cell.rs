@@ -4,6 +4,7 @@ use super::{GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells};
 use crate::config::{self, Config, Unknown, family};
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Build, Forward, Param};
+use crate::layers::DataFormat;
 use crate::runtime::Workspace;
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -98,6 +99,12 @@ pub trait Cell: Any + Send + Sync {
     /// Which of the states is the output. Default: the first.
     fn output(&self) -> usize {
         0
+    }
+
+    /// Where the layer around it has the channels of inputs, outputs and states; the cell itself sees them last.
+    #[doc(hidden)]
+    fn data_format(&self) -> DataFormat {
+        DataFormat::ChannelsLast
     }
 
     /// Makes its weights, for the input `(batch, …)` of one step.

@@ -11,7 +11,7 @@ use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::Epilogue;
-use crate::kernels::conv::Conv2d;
+use crate::kernels::conv3d::Conv3d;
 use crate::kernels::reduce::{add, fill_rows};
 use crate::layer::{Backward, Build, Forward, Param};
 use crate::layers::DataFormat;
@@ -45,7 +45,10 @@ pub type ConvLSTM2D = Recurrent<ConvLSTMCell<Sides<2>>>;
 /// As [`ConvLSTM2D`], over lines: input `(batch, time, width, channels)` (Keras: `ConvLSTM1D`).
 pub type ConvLSTM1D = Recurrent<ConvLSTMCell<Sides<1>>>;
 
-/// The step of [`ConvLSTM2D`] and [`ConvLSTM1D`].
+/// As [`ConvLSTM2D`], over volumes: input `(batch, time, depth, height, width, channels)` (Keras: `ConvLSTM3D`).
+pub type ConvLSTM3D = Recurrent<ConvLSTMCell<Sides<3>>>;
+
+/// The step of [`ConvLSTM2D`], [`ConvLSTM1D`] and [`ConvLSTM3D`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "S: Extent"))]
 pub struct ConvLSTMCell<S> {
@@ -109,14 +112,12 @@ pub trait Extent: Copy + Debug + From<usize> + Serialize + DeserializeOwned + Se
     /// The numbers.
     fn sides(&self) -> &[usize];
 
-    /// Height and width; a line is an image of height 1.
+    /// Depth, height and width; what is not there is 1.
     #[doc(hidden)]
-    fn pair(&self) -> [usize; 2] {
-        match *self.sides() {
-            [.., height, width] => [height, width],
-            [width] => [1, width],
-            [] => [1, 1],
-        }
+    fn volume(&self) -> [usize; 3] {
+        let (mut volume, sides) = ([1; 3], self.sides());
+        volume[3 - sides.len()..].copy_from_slice(sides);
+        volume
     }
 
     #[doc(hidden)]
@@ -136,6 +137,13 @@ impl Extent for Sides<1> {
 
 impl Extent for Sides<2> {
     const CELL: &'static str = "ConvLSTM2DCell";
+    fn sides(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl Extent for Sides<3> {
+    const CELL: &'static str = "ConvLSTM3DCell";
     fn sides(&self) -> &[usize] {
         &self.0
     }
@@ -175,6 +183,12 @@ impl<S: Extent> Recurrent<ConvLSTMCell<S>> {
         self
     }
 
+    /// Where the channels of inputs, outputs and states are. Default: last.
+    pub fn data_format(mut self, data_format: DataFormat) -> Self {
+        self.cell.data_format = data_format;
+        self
+    }
+
     /// The distance of a filter's taps over the inputs. Default: 1. Not together with strides above 1.
     pub fn dilation_rate(mut self, dilation_rate: impl Into<S>) -> Self {
         self.cell.dilation_rate = dilation_rate.into();
@@ -196,18 +210,24 @@ impl<S: Extent> Recurrent<ConvLSTMCell<S>> {
 
 gate_builders!(ConvLSTM1D, cell.gates);
 gate_builders!(ConvLSTM2D, cell.gates);
+gate_builders!(ConvLSTM3D, cell.gates);
 
 /// A convolution into the four gates, perhaps of inputs of which each gate drops others.
 struct Filters<'a> {
-    conv: Conv2d,
+    conv: Conv3d,
     /// One gate alone.
-    gate: Conv2d,
+    gate: Conv3d,
     kernel: &'a Tensor,
     /// `(4, batch, values of an image)`
     drops: Option<&'a Tensor>,
 }
 
 impl Filters<'_> {
+    /// The channels of all gates.
+    fn columns(&self) -> usize {
+        self.kernel.last()
+    }
+
     /// `y += dropped x * kernel`
     fn add_forward(&self, x: &[f32], y: &mut [f32], workspace: &Arc<Workspace>) {
         let Some(drops) = self.drops else {
@@ -219,9 +239,9 @@ impl Filters<'_> {
         let (mut dropped, mut part) = (workspace.take(x.len()), workspace.take(y.len() / 4));
         for gate in 0..4 {
             multiply(x, drops.row(gate), &mut dropped);
-            let kernel = columns(self.kernel.data(), self.conv.out_c, gate, workspace);
+            let kernel = columns(self.kernel.data(), self.columns(), gate, workspace);
             self.gate.forward(&dropped, &kernel, Epilogue::default(), &mut part, workspace);
-            add_columns(y, self.conv.out_c, gate, &part);
+            add_columns(y, self.columns(), gate, &part);
             workspace.give(kernel);
         }
         workspace.give(dropped);
@@ -229,14 +249,14 @@ impl Filters<'_> {
     }
 
     fn add_weights(&self, x: &[f32], dy: &[f32], dkernel: &mut [f32], workspace: &Arc<Workspace>) {
-        let Some(drops) = self.drops else { return self.conv.backward_weights(x, dy, dkernel, workspace) };
+        let Some(drops) = self.drops else { return self.conv.backward_weights(x, dy, dkernel, None, workspace) };
         let (mut dropped, mut part) = (workspace.take(x.len()), workspace.take(dkernel.len() / 4));
         for gate in 0..4 {
             multiply(x, drops.row(gate), &mut dropped);
-            let dy = columns(dy, self.conv.out_c, gate, workspace);
+            let dy = columns(dy, self.columns(), gate, workspace);
             part.fill(0.0);
-            self.gate.backward_weights(&dropped, &dy, &mut part, workspace);
-            add_columns(dkernel, self.conv.out_c, gate, &part);
+            self.gate.backward_weights(&dropped, &dy, &mut part, None, workspace);
+            add_columns(dkernel, self.columns(), gate, &part);
             workspace.give(dy);
         }
         workspace.give(dropped);
@@ -250,8 +270,8 @@ impl Filters<'_> {
         dx.fill(0.0);
         let (mut part, mut dropped) = (workspace.take(dx.len()), workspace.take(dx.len()));
         for gate in 0..4 {
-            let kernel = columns(self.kernel.data(), self.conv.out_c, gate, workspace);
-            let dy = columns(dy, self.conv.out_c, gate, workspace);
+            let kernel = columns(self.kernel.data(), self.columns(), gate, workspace);
+            let dy = columns(dy, self.columns(), gate, workspace);
             self.gate.backward_data(&dy, &kernel, &mut part, workspace);
             multiply(&part, drops.row(gate), &mut dropped);
             add(dx, &dropped);
@@ -300,13 +320,14 @@ impl<S: Extent> ConvLSTMCell<S> {
         kernel: &'a Tensor,
         drops: Option<&'a Tensor>,
     ) -> Result<Filters<'a>> {
-        let input = image(self.rank(), images, dims);
+        let input = volumes(self.rank(), images, dims);
         let make = |filters| {
-            let (size, strides, dilation) = (self.kernel_size.pair(), self.strides.pair(), self.dilation_rate.pair());
-            Conv2d::new(input, size, filters, strides, dilation, self.padding, 1)
+            let (size, strides, dilation) =
+                (self.kernel_size.volume(), self.strides.volume(), self.dilation_rate.volume());
+            Conv3d::new(input, size, filters, strides, dilation, self.padding, 1)
         };
         ensure!(
-            kernel.shape()[self.rank()] == input[3],
+            kernel.shape()[self.rank()] == input[4],
             Shape,
             "expected {} channels, got an input of shape {dims:?}",
             kernel.shape()[self.rank()]
@@ -322,16 +343,17 @@ impl<S: Extent> ConvLSTMCell<S> {
         kernel: &'a Tensor,
         drops: Option<&'a Tensor>,
     ) -> Result<Filters<'a>> {
-        let state = image(self.rank(), images, dims);
-        let make = |filters| Conv2d::new(state, self.kernel_size.pair(), filters, [1; 2], [1; 2], Padding::Same, 1);
+        let state = volumes(self.rank(), images, dims);
+        let make = |filters| Conv3d::new(state, self.kernel_size.volume(), filters, [1; 3], [1; 3], Padding::Same, 1);
         Ok(Filters { conv: make(4 * self.filters)?, gate: make(self.filters)?, kernel, drops })
     }
 }
 
-/// Of `(…, height, width, channels)` or `(…, width, channels)`, as images.
-fn image(rank: usize, images: usize, dims: &[usize]) -> [usize; 4] {
-    let n = dims.len();
-    [images, if rank > 1 { dims[n - 3] } else { 1 }, dims[n - 2], dims[n - 1]]
+/// Of `(…, height, width, channels)`, with so many axes before the channels, as volumes; those that are not there are 1.
+fn volumes(rank: usize, images: usize, dims: &[usize]) -> [usize; 5] {
+    let mut volume = [images, 1, 1, 1, 1];
+    volume[4 - rank..].copy_from_slice(&dims[dims.len() - rank - 1..]);
+    volume
 }
 
 impl<S: Extent> Cell for ConvLSTMCell<S> {
@@ -344,11 +366,6 @@ impl<S: Extent> Cell for ConvLSTMCell<S> {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(
-            self.data_format == DataFormat::ChannelsLast,
-            Argument,
-            "data_format is channels_first; of the convolutions that remember only channels_last is supported"
-        );
         ensure!(self.filters > 0, Argument, "filters is 0; a convolution needs at least one");
         self.kernel_size.check("kernel_size")?;
         self.strides.check("strides")?;
@@ -368,8 +385,12 @@ impl<S: Extent> Cell for ConvLSTMCell<S> {
         2
     }
 
+    fn data_format(&self) -> DataFormat {
+        self.data_format
+    }
+
     fn state_shapes(&self, input: &Shape) -> Result<Vec<Shape>> {
-        let axes = if self.rank() > 1 { "height, width" } else { "width" };
+        let axes = ["width", "height, width", "depth, height, width"][self.rank().clamp(1, 3) - 1];
         ensure!(
             input.rank() == self.rank() + 2,
             Shape,

@@ -12,7 +12,7 @@ mod stacked;
 mod tests;
 
 pub use cell::{Cell, Sequence, SequenceGradients, States};
-pub use conv_lstm::{ConvLSTM1D, ConvLSTM2D, ConvLSTMCell, Extent, Sides};
+pub use conv_lstm::{ConvLSTM1D, ConvLSTM2D, ConvLSTM3D, ConvLSTMCell, Extent, Sides};
 pub use gru::{GRU, GRUCell};
 pub use lstm::{LSTM, LSTMCell};
 pub use simple_rnn::{SimpleRNN, SimpleRNNCell};
@@ -21,6 +21,7 @@ pub use stacked::StackedRNNCells;
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values};
+use crate::layers::DataFormat;
 use crate::runtime::Workspace;
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -242,25 +243,42 @@ fn turn(x: Tensor, reverse: bool, from_time: bool, workspace: &Arc<Workspace>) -
     y
 }
 
-impl<C: Cell + Serialize> Layer for Recurrent<C> {
-    fn class_name(&self) -> &str {
-        self.cell.class_name().trim_end_matches("Cell")
+/// The shape with the channels last, of a sequence or of a step.
+fn last_shape(format: DataFormat, shape: &Shape, is_sequence: bool) -> Shape {
+    if !is_sequence || shape.rank() < 2 {
+        return format.last_shape(shape);
     }
+    let mut dims = format.last_shape(&step_of(shape)).dims().to_vec();
+    dims.insert(1, shape.dims()[1]);
+    Shape::new(dims)
+}
 
-    fn config(&self) -> Result<Config> {
-        let mut config = config::of(self)?;
-        if config.contains_key("filters") {
-            // A convolution has these in the place of units.
-            config.remove("units");
-        }
-        Ok(config)
+/// The opposite of [`last_shape`].
+fn given_shape(format: DataFormat, shape: Shape, is_sequence: bool) -> Shape {
+    if !is_sequence || shape.rank() < 2 {
+        return format.given_shape(shape);
     }
+    let mut dims = format.given_shape(step_of(&shape)).dims().to_vec();
+    dims.insert(1, shape.dims()[1]);
+    Shape::new(dims)
+}
 
-    fn check(&self) -> Result<()> {
-        self.cell.check()
+/// Turns each step of a sequence `(batch, time, …)`, or a tensor without steps.
+fn by_step(x: Tensor, is_sequence: bool, turn: impl Fn(Tensor) -> Tensor) -> Result<Tensor> {
+    if !is_sequence || x.rank() < 2 {
+        return Ok(turn(x));
     }
+    let (batch, steps) = (x.shape()[0], x.shape()[1]);
+    let mut dims = Dims::from_slice(&x.shape()[1..]);
+    dims[0] = batch * steps;
+    let y = turn(x.reshape(dims)?);
+    let dims: Dims = [batch, steps].into_iter().chain(y.shape()[1..].iter().copied()).collect();
+    y.reshape(dims)
+}
 
-    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+impl<C: Cell> Recurrent<C> {
+    /// With the channels last: the shapes of the outputs, ...
+    fn last_output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         let Some((input, initial)) = inputs.split_first() else {
             return Err(Error::Argument("expected a sequence, got no input".to_owned()));
         };
@@ -280,21 +298,8 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         Ok(std::iter::once(Shape::new(output)).chain(states).collect())
     }
 
-    fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
-        let Some(input) = inputs.first() else {
-            return Err(Error::Argument("expected a sequence, got no input".to_owned()));
-        };
-        let cell = &mut self.cell;
-        cx.child("cell", |cx| cell.build(&step_of(input), cx))?;
-        if self.options.stateful {
-            let shapes = self.state_shapes(input)?;
-            let state = |shape: &Shape| cx.state("rnn_state", &dims(shape, 0), &"zeros".into());
-            self.states = shapes.iter().map(state).collect::<Result<_>>()?;
-        }
-        Ok(())
-    }
-
-    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+    /// ... and both ways.
+    fn last_forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let workspace = cx.workspace().clone();
         let count = inputs.len();
         let mut inputs = inputs.into_iter();
@@ -348,7 +353,7 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         Ok(outputs.into_iter().collect())
     }
 
-    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+    fn last_backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         let workspace = cx.workspace().clone();
         let count = cx.restore_shape()?[0];
         let mask = Some(cx.restore()?).filter(|mask| !mask.is_empty());
@@ -379,6 +384,74 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         let (dx, first) = self.cell.run_back(&sequence, gradients, cx)?;
         let dx = dx.map(|dx| turn(dx, self.options.go_backwards, true, &workspace));
         Ok(std::iter::once(dx).chain(first.into_iter().map(Some).take(count - 1)).collect())
+    }
+}
+
+impl<C: Cell + Serialize> Layer for Recurrent<C> {
+    fn class_name(&self) -> &str {
+        self.cell.class_name().trim_end_matches("Cell")
+    }
+
+    fn config(&self) -> Result<Config> {
+        let mut config = config::of(self)?;
+        if config.contains_key("filters") {
+            // A convolution has these in the place of units.
+            config.remove("units");
+        }
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.cell.check()
+    }
+
+    fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let format = self.cell.data_format();
+        let inputs: Vec<Shape> =
+            inputs.iter().enumerate().map(|(i, shape)| last_shape(format, shape, i == 0)).collect();
+        let outputs = self.last_output_shapes(&inputs)?.into_iter().enumerate();
+        let given = |(i, shape)| given_shape(format, shape, i == 0 && self.options.return_sequences);
+        Ok(outputs.map(given).collect())
+    }
+
+    fn build(&mut self, inputs: &[Shape], cx: &mut Build) -> Result<()> {
+        let Some(input) = inputs.first() else {
+            return Err(Error::Argument("expected a sequence, got no input".to_owned()));
+        };
+        let cell = &mut self.cell;
+        let input = &last_shape(cell.data_format(), input, true);
+        cx.child("cell", |cx| cell.build(&step_of(input), cx))?;
+        if self.options.stateful {
+            let shapes = self.state_shapes(input)?;
+            let state = |shape: &Shape| cx.state("rnn_state", &dims(shape, 0), &"zeros".into());
+            self.states = shapes.iter().map(state).collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
+        let format = self.cell.data_format();
+        if format == DataFormat::ChannelsLast {
+            return self.last_forward(inputs, cx);
+        }
+        let turned = inputs.into_iter().enumerate().map(|(i, x)| by_step(x, i == 0, |x| format.last(x)));
+        let outputs = self.last_forward(turned.collect::<Result<_>>()?, cx)?.into_iter().enumerate();
+        let sequences = self.options.return_sequences;
+        outputs.map(|(i, y)| by_step(y, i == 0 && sequences, |y| format.given(y))).collect()
+    }
+
+    fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
+        let format = self.cell.data_format();
+        if format == DataFormat::ChannelsLast {
+            return self.last_backward(gradients, cx);
+        }
+        let sequences = self.options.return_sequences;
+        let turned =
+            gradients.into_iter().enumerate().map(|(i, g)| by_step(g, i == 0 && sequences, |g| format.last(g)));
+        let gradients = self.last_backward(turned.collect::<Result<_>>()?, cx)?.into_iter().enumerate();
+        let given =
+            |(i, dx): (usize, Option<Tensor>)| dx.map(|dx| by_step(dx, i == 0, |dx| format.given(dx))).transpose();
+        gradients.map(given).collect()
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

@@ -1,7 +1,10 @@
 //! Operators as Keras writes them: a class of `keras.src.ops`, with its constants among the arguments of its call.
 
-use super::operator::{Comparison, Elementwise, Function, Index, Kind, Op, Operator, Reduction, Side};
-use super::{Concatenate, Softmax};
+use super::super::{Concatenate, Softmax};
+use super::{
+    Along, Arrange, Comparison, Contract, Elementwise, Encode, Function, Index, Kind, Op, Operator, PadMode, Reduction,
+    Side,
+};
 use crate::activations::Activation;
 use crate::config::{Config, snake_case};
 use crate::error::{Error, Result, ensure};
@@ -18,8 +21,12 @@ pub(crate) struct Written {
     pub class_name: String,
     /// The parameters, without the name.
     pub config: Config,
-    /// The arguments of its call before the tensors, and behind them.
-    pub arguments: [Vec<Value>; 2],
+    /// The arguments of its call: constants, and none for each tensor.
+    pub arguments: Vec<Option<Value>>,
+    /// Whether the tensors are given as one list instead.
+    pub listed: bool,
+    /// The arguments that are given by name.
+    pub keywords: Config,
 }
 
 impl Operator {
@@ -33,6 +40,10 @@ impl Operator {
         let arguments = call.and_then(|call| call["args"].as_array()).cloned().unwrap_or_default();
         if let Some(op) = Op::of(class) {
             return Ok(Box::new(binary(op, &arguments)?));
+        }
+        let keyword = |key: &str| call.map_or(&Value::Null, |call| &call["kwargs"][key]);
+        if let Some(operator) = several(class, &config, &arguments, keyword)? {
+            return Ok(Box::new(operator));
         }
         let number = |key: &str, default: f64| config[key].as_f64().unwrap_or(default);
         let keepdims = config["keepdims"].as_bool().unwrap_or(false);
@@ -68,7 +79,12 @@ impl Operator {
                 Function::Transpose(order.map_err(|_| Error::Format(format!("axes {} to transpose", config["axes"])))?)
             }
             "Reshape" => {
-                let shape = integers(&config["newshape"])?;
+                // A size that is not known, which is the batch's, is null.
+                let mut sizes = config["newshape"].clone();
+                if let Some(first) = sizes.get_mut(0).filter(|first| first.is_null()) {
+                    *first = json!(-1);
+                }
+                let shape = integers(&sizes)?;
                 ensure!(
                     shape.first() == Some(&-1),
                     Format,
@@ -97,8 +113,16 @@ impl Operator {
             "Round" if config["decimals"].as_i64().is_some_and(|decimals| decimals != 0) => {
                 return Err(Error::Format("'Round' to decimals has no counterpart here".to_owned()));
             }
-            "Cast" if config["dtype"] == "float32" || config["dtype"] == "bool" => {
-                Function::Activation(Activation::Linear)
+            "Cast" if config["dtype"] == "bool" => {
+                let zero = Tensor::full([], 0.0);
+                return Ok(Box::new(Operator::with_tensor(Op::Compare(Comparison::NotEqual), zero, Side::Right)));
+            }
+            "Cast" if config["dtype"].as_str().is_some_and(|dtype| dtype.contains("int")) => {
+                Function::Each(Elementwise::Trunc)
+            }
+            "Cast" => Function::Activation(Activation::Linear),
+            "LogSoftmax" if config["axis"].as_i64().is_some_and(|axis| axis != -1) => {
+                return Err(Error::Format("'LogSoftmax' is known along the last axis alone".to_owned()));
             }
             "Gelu" => Function::Activation(Activation::Gelu { approximate: config["approximate"] != json!(false) }),
             "LeakyRelu" => {
@@ -125,24 +149,65 @@ impl Operator {
     /// What [`from_keras`](Self::from_keras) reads again.
     pub(crate) fn to_keras(&self) -> Written {
         let numpy = "keras.src.ops.numpy";
-        let (function, constant) = match &self.0 {
-            Kind::Unary(function) => (function, None),
-            Kind::Binary(op) => return Written::new(numpy, op.name(), json!({}), [vec![], vec![]]),
-            Kind::Constant(op, constant, side) => {
-                let value = match constant.rank() {
-                    0 => json!(f64::from(constant.data()[0])),
-                    _ => {
-                        json!({"class_name": "__numpy__", "config": {"value": nested(constant), "dtype": "float32"}})
+        let tensor = || vec![None];
+        let function = match &self.0 {
+            Kind::Unary(function) => function,
+            Kind::Binary(op) => return Written::new(numpy, op.name(), json!({}), vec![None, None]),
+            Kind::Constant(op, constant, Side::Left) => {
+                return Written::new(numpy, op.name(), json!({}), vec![Some(written(constant)), None]);
+            }
+            Kind::Constant(op, constant, Side::Right) => {
+                return Written::new(numpy, op.name(), json!({}), vec![None, Some(written(constant))]);
+            }
+            Kind::Arrange(arrange) => {
+                let mut entry = Written::of(arrange, tensor());
+                match arrange {
+                    Arrange::Pad { mode: PadMode::Constant, constant_values, .. } if *constant_values != 0.0 => {
+                        entry.keywords.insert("constant_values".to_owned(), json!(f64::from(*constant_values)));
                     }
-                };
-                (&Function::Negative, Some((op, value, side)))
+                    Arrange::Take { indices, shape, .. } => {
+                        let value = match shape.as_slice() {
+                            [] => json!(indices.first()),
+                            [_] => json!(indices),
+                            shape => {
+                                let value = nested(indices.iter().map(|&i| json!(i)).collect(), shape);
+                                json!({"class_name": "__numpy__", "config": {"value": value, "dtype": "int64"}})
+                            }
+                        };
+                        entry.arguments.push(Some(value));
+                    }
+                    _ => {}
+                }
+                return entry;
+            }
+            Kind::Along(along) => {
+                let mut entry = Written::of(along, tensor());
+                match along {
+                    Along::Quantile { q, .. } => entry.arguments.push(Some(json!(q))),
+                    Along::Average { weights: Some(weights), .. } => {
+                        let values = weights.iter().map(|&w| json!(f64::from(w))).collect();
+                        let value = json!({"value": nested(values, &[weights.len()]), "dtype": "float32"});
+                        let weights = json!({"class_name": "__numpy__", "config": value});
+                        entry.keywords.insert("weights".to_owned(), weights);
+                    }
+                    _ => {}
+                }
+                return entry;
+            }
+            Kind::Encode(encode) => return Written::of(encode, tensor()),
+            Kind::Contract(contract, _) if contract.is_of_one() => return Written::of(contract, tensor()),
+            Kind::Contract(contract, constants) => {
+                return Written::of(contract, constants.iter().map(|known| known.as_ref().map(written)).collect());
+            }
+            Kind::Choose(constants) => {
+                let arguments = constants.iter().map(|known| known.as_ref().map(written)).collect();
+                return Written::new(numpy, "Where", json!({}), arguments);
+            }
+            Kind::Stack(axis) => {
+                return Written { listed: true, ..Written::new(numpy, "Stack", json!({ "axis": axis }), tensor()) };
             }
         };
-        if let Some((op, value, side)) = constant {
-            let arguments = if *side == Side::Left { [vec![value], vec![]] } else { [vec![], vec![value]] };
-            return Written::new(numpy, op.name(), json!({}), arguments);
-        }
-        let none = [vec![], vec![]];
+        let none = tensor();
         match function {
             Function::Activation(activation) => {
                 let (class, config) = match activation {
@@ -175,6 +240,13 @@ impl Operator {
                 let shape: Vec<Option<usize>> = std::iter::once(None).chain(sizes.iter().map(|&n| Some(n))).collect();
                 Written::new(numpy, "BroadcastTo", json!({"shape": shape}), none)
             }
+            Function::Each(Elementwise::Trunc) => {
+                Written::new("keras.src.ops.core", "Cast", json!({"dtype": "int32"}), none)
+            }
+            Function::Each(Elementwise::Erf) => Written::new("keras.src.ops.math", "Erf", json!({}), none),
+            Function::Each(Elementwise::StopGradient) => {
+                Written::new("keras.src.ops.core", "StopGradient", json!({}), none)
+            }
             Function::Each(Elementwise::Round) => Written::new(numpy, "Round", json!({"decimals": 0}), none),
             Function::Transpose(axes) => Written::new(numpy, "Transpose", json!({"axes": axes}), none),
             Function::Reshape(shape) => {
@@ -193,7 +265,7 @@ impl Operator {
                 };
                 let all = slice(&None, &None, None);
                 let list: Vec<Value> = std::iter::once(all).chain(indices.iter().map(index)).collect();
-                Written::new(numpy, "GetItem", json!({}), [vec![], vec![list.into()]])
+                Written::new(numpy, "GetItem", json!({}), vec![None, Some(list.into())])
             }
             _ => Written::new(numpy, function.name(), json!({}), none),
         }
@@ -201,10 +273,107 @@ impl Operator {
 }
 
 impl Written {
-    fn new(module: &'static str, class: &str, config: Value, arguments: [Vec<Value>; 2]) -> Self {
+    fn new(module: &'static str, class: &str, config: Value, arguments: Vec<Option<Value>>) -> Self {
         let Value::Object(config) = config else { unreachable!("a configuration is an object") };
-        Written { module, class_name: class.to_owned(), config, arguments }
+        let (class_name, keywords) = (class.to_owned(), Config::new());
+        Written { module, class_name, config, arguments, listed: false, keywords }
     }
+
+    /// What serde writes of an operator whose fields are Keras' configuration.
+    fn of(operator: &impl serde::Serialize, arguments: Vec<Option<Value>>) -> Self {
+        let mut entry = serde_json::to_value(operator).unwrap_or_default();
+        let class = entry["class_name"].as_str().unwrap_or_default().to_owned();
+        let module = match class.as_str() {
+            "Unstack" => "keras.src.ops.core",
+            "TopK" | "Logsumexp" => "keras.src.ops.math",
+            "Norm" => "keras.src.ops.linalg",
+            "Normalize" | "Moments" | "OneHot" | "MultiHot" => "keras.src.ops.nn",
+            _ => "keras.src.ops.numpy",
+        };
+        let mut config = match entry["config"].take() {
+            Value::Object(config) => config,
+            _ => Config::new(),
+        };
+        if class == "Moments" {
+            config.insert("synchronized".to_owned(), false.into());
+        }
+        Written::new(module, &class, config.into(), arguments)
+    }
+}
+
+/// The operators whose fields are Keras' configuration, and those of several operands; none for other classes.
+fn several<'a>(
+    class: &str,
+    config: &Value,
+    arguments: &[Value],
+    keyword: impl Fn(&str) -> &'a Value,
+) -> Result<Option<Operator>> {
+    let entry = || json!({ "class_name": class, "config": config });
+    let misfit =
+        |error: serde_json::Error| Error::Format(format!("the configuration of '{class}' does not fit: {error}"));
+    let second = arguments.get(1).unwrap_or(&Value::Null);
+    let constants = |n: usize| {
+        ensure!(arguments.len() == n, Format, "'{class}' of {} arguments, not of {n}", arguments.len());
+        let known = |value: &Value| if is_tensor(value) { Ok(None) } else { constant(value).map(Some) };
+        arguments.iter().map(known).collect::<Result<Vec<_>>>()
+    };
+    let wrong = |_| Error::Format(format!("the arguments of '{class}' cannot be read"));
+    Ok(Some(match class {
+        "Stack" => Operator::stack(config["axis"].as_i64().unwrap_or(0) as isize),
+        "Where" => Operator::choose(constants(3)?.try_into().map_err(wrong)?),
+        _ if Contract::CLASSES.contains(&class) => {
+            let contract: Contract = serde_json::from_value(entry()).map_err(misfit)?;
+            let constants = match contract.is_of_one() {
+                // The second operand is 1.
+                true => [None, Some(Tensor::full([], 1.0))],
+                false => constants(2)?.try_into().map_err(wrong)?,
+            };
+            Operator::contract(contract, constants)
+        }
+        _ if Encode::CLASSES.contains(&class) => {
+            let encode: Encode = serde_json::from_value(entry()).map_err(misfit)?;
+            encode.check()?;
+            Operator::encode(encode)
+        }
+        _ if Arrange::CLASSES.contains(&class) => {
+            let mut arrange: Arrange = serde_json::from_value(entry()).map_err(misfit)?;
+            match &mut arrange {
+                Arrange::Pad { constant_values, .. } => match keyword("constant_values") {
+                    Value::Null => {}
+                    value => *constant_values = constant(value)?.data().first().copied().unwrap_or(0.0),
+                },
+                Arrange::Take { indices, shape, .. } => {
+                    ensure!(
+                        !is_tensor(second),
+                        Format,
+                        "'Take' at places that are a tensor cannot be read: in Keras it mixes the samples"
+                    );
+                    let places = constant(second)?;
+                    *indices = places.data().iter().map(|&place| place as isize).collect();
+                    *shape = places.shape().to_vec();
+                }
+                _ => {}
+            }
+            Operator::arrange(arrange)
+        }
+        _ if Along::CLASSES.contains(&class) => {
+            let mut along: Along = serde_json::from_value(entry()).map_err(misfit)?;
+            match &mut along {
+                Along::Quantile { q, .. } => {
+                    let given = second.as_f64();
+                    *q = given.ok_or_else(|| Error::Format("'Quantile' needs one number as its q".to_owned()))?;
+                }
+                Along::Average { weights, .. } => match keyword("weights") {
+                    Value::Null => {}
+                    value => *weights = Some(constant(value)?.into_vec()),
+                },
+                _ => {}
+            }
+            along.check()?;
+            Operator::along(along)
+        }
+        _ => return Ok(None),
+    }))
 }
 
 impl Op {
@@ -217,6 +386,12 @@ impl Op {
             "Power" => Op::Power,
             "Maximum" => Op::Maximum,
             "Minimum" => Op::Minimum,
+            "FloorDivide" => Op::FloorDivide,
+            "Mod" => Op::Mod,
+            "Arctan2" => Op::Arctan2,
+            "Logaddexp" => Op::Logaddexp,
+            "Hypot" => Op::Hypot,
+            "DivideNoNan" => Op::DivideNoNan,
             _ => return Comparison::ALL.iter().find(|(name, _)| *name == class).map(|(_, asked)| Op::Compare(*asked)),
         })
     }
@@ -266,10 +441,21 @@ fn flatten(value: &Value, into: &mut Vec<f32>) -> Result<()> {
     }
 }
 
-/// The values of a tensor as lists in lists.
-fn nested(tensor: &Tensor) -> Value {
-    let mut values: Vec<Value> = tensor.data().iter().map(|&x| json!(f64::from(x))).collect();
-    for &size in tensor.shape().iter().skip(1).rev() {
+/// A constant as Keras writes it.
+fn written(constant: &Tensor) -> Value {
+    let mut values: Vec<Value> = constant.data().iter().map(|&x| json!(f64::from(x))).collect();
+    match constant.rank() {
+        0 => values.pop().unwrap_or_default(),
+        _ => {
+            let value = nested(values, constant.shape());
+            json!({"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}})
+        }
+    }
+}
+
+/// Values as lists in lists.
+fn nested(mut values: Vec<Value>, shape: &[usize]) -> Value {
+    for &size in shape.iter().skip(1).rev() {
         values = values.chunks(size.max(1)).map(|row| row.to_vec().into()).collect();
     }
     values.into()
@@ -369,19 +555,16 @@ mod tests {
             ("GetItem", json!({}), vec![tensor(), json!([all(), null])], "(None, 1, 3, 4)"),
         ] {
             let layer = read(class, config.clone(), args.clone()).unwrap();
-            assert_eq!(
-                layer.class_name().to_lowercase(),
-                if class == "Cast" { "linear".into() } else { class.to_lowercase() }
-            );
+            let name = if class == "Cast" { "linear".into() } else { class.to_lowercase() };
+            assert_eq!(layer.class_name().to_lowercase(), name);
             let inputs = args.iter().filter(|argument| is_tensor(argument)).count();
             let shapes = layer.output_shapes(&vec![Shape::batch_of([3, 4]); inputs]).unwrap();
             assert_eq!(shapes[0].to_string(), shape, "{class}");
             let any: &dyn Any = &*layer;
             let written = any.downcast_ref::<Operator>().unwrap().to_keras();
             assert_eq!((written.class_name.as_str(), Value::from(written.config)), (class, config));
-            let [before, after] = written.arguments;
-            let tensors = std::iter::repeat_n(tensor(), inputs);
-            assert_eq!(before.into_iter().chain(tensors).chain(after).collect::<Vec<_>>(), args, "{class}");
+            let given: Vec<Value> = written.arguments.into_iter().map(|known| known.unwrap_or_else(tensor)).collect();
+            assert_eq!(given, args, "{class}");
         }
     }
 
