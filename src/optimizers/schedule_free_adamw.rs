@@ -11,7 +11,8 @@ optimizer! {
     /// <https://arxiv.org/abs/2405.15682>).
     ///
     /// `z -= lr * g / (sqrt(v / (1 - beta_2^t)) + epsilon)`, `x += (z - x) / t`, `w = (1 - beta_1) * z + beta_1 * x`;
-    /// `v` is the mean of squared gradients. The model predicts with `w`, as in Keras.
+    /// `v` is the mean of squared gradients. The model predicts with `w`, as in Keras. So it is in Keras on JAX; on
+    /// TensorFlow and PyTorch it finds the old mean with the `z` that has already moved.
     ScheduleFreeAdamW(Options::new(0.0025)) {
         /// The share of the mean in the weights. Default 0.9.
         beta_1: f64 = 0.9,

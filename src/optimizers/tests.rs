@@ -226,17 +226,18 @@ fn muon() {
     assert_eq!(adam.slots_of("embedding/embeddings", &[2, 2]).len(), 2);
 }
 
+/// Keras' source in NumPy, whose arrays do not change under a second name, as those of JAX.
 #[test]
 fn schedule_free_adamw() {
     golden(
         ScheduleFreeAdamW::new(0.1),
         [-0.65, 0.6, -0.09999999, -0.6, 0.85, 0.35],
-        [-0.7304818, 0.48604617, -0.04706856, -0.5175013, 0.8533066, 0.40511534],
+        [-0.74033177, 0.49125913, -0.0453523, -0.5107428, 0.847806, 0.40584537],
     );
     let run = golden(
         ScheduleFreeAdamW::new(0.05).beta_1(0.8).beta_2(0.95).warmup_steps(4).weight_decay(0.1),
         [-0.7375, 0.5125, -0.0125, -0.5125, 0.7625, 0.2625],
-        [-0.7604227, 0.47961333, -0.0025415425, -0.47490522, 0.7678316, 0.2620728],
+        [-0.77024877, 0.48607272, -0.00080448, -0.4691569, 0.762716, 0.26242954],
     );
     let names: Vec<String> = run.state.variables().into_iter().map(|(name, _)| name).collect();
     assert_eq!(

@@ -69,7 +69,7 @@ fn comparisons_give_zeros_and_ones() {
             Comparison::LessEqual => [1.0, 1.0, 0.0, 1.0],
             Comparison::And => [0.0, 1.0, 1.0, 0.0],
             Comparison::Or => [0.0, 1.0, 1.0, 1.0],
-            Comparison::Xor => [0.0, 1.0, 1.0, 1.0],
+            Comparison::Xor => [0.0, 0.0, 0.0, 1.0],
         };
         assert_eq!(y.one().unwrap().into_vec(), want, "{name}");
     }
@@ -83,7 +83,19 @@ fn comparisons_give_zeros_and_ones() {
 fn one_operand() {
     let x = positive(&[2, 3, 4], 0.5);
     let reduce = |how, axes: &[isize], keepdims| Function::Reduce { how, axes: axes.to_vec(), keepdims };
-    let smooth = Elementwise::ALL.into_iter().map(|(_, function)| Function::Each(function));
+    // Those that are defined near 0 or above 1 alone.
+    use Elementwise::{Arccos, Arccosh, Arcsin, Arctanh};
+    for (function, x) in [
+        (Arcsin, x.clone().map(|x| x * 0.3)),
+        (Arccos, x.clone().map(|x| x * 0.3)),
+        (Arctanh, x.clone().map(|x| x * 0.3)),
+        (Arccosh, x.clone().map(|x| x + 1.0)),
+    ] {
+        GradientCheck::new().layer_at(Operator::unary(Function::Each(function)), &[x]).unwrap();
+    }
+    let anywhere = Elementwise::ALL.into_iter().map(|(_, function)| function);
+    let anywhere = anywhere.filter(|function| ![Arcsin, Arccos, Arctanh, Arccosh].contains(function));
+    let smooth = anywhere.map(Function::Each);
     for function in smooth.chain([
         Function::Activation("tanh".into()),
         Function::Activation("gelu".into()),
@@ -234,7 +246,8 @@ fn operations_of_keras_have_gradients() {
             let values = (0..x.len()).map(|i| if i % 4 == 3 { sign * value(i) } else { value(i) });
             Tensor::new(x.shape(), values.collect()).unwrap()
         };
-        let inputs: Vec<Tensor> = inputs.iter().enumerate().map(apart).collect();
+        let count = entry["inbound_nodes"].to_string().matches("__keras_tensor__").count();
+        let inputs: Vec<Tensor> = inputs.iter().take(count).enumerate().map(apart).collect();
         match GradientCheck::new().layer_at(LayerHandle::from_parts(operator, String::new(), true, None), &inputs) {
             Ok(_) => checked += 1,
             Err(error) => wrong.push(format!("{name}: {error}")),
