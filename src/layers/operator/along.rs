@@ -209,7 +209,7 @@ impl Along {
                 ensure!(name == "fro", Argument, "ord is '{name}'; 'fro' and numbers are known here");
             }
             Along::Norm { ord: Some(Order::Number(p)), .. } => {
-                ensure!(*p > 0.0, Argument, "ord is {p}; it must be positive");
+                ensure!(p.is_finite() && *p > 0.0, Argument, "ord is {p}; it must be positive");
             }
             Along::Normalize { order, .. } => ensure!(*order > 0, Argument, "order is 0; it must be at least 1"),
             _ => {}
