@@ -155,7 +155,7 @@ impl Target<'_> {
 }
 
 impl Term {
-    /// Feeds the metrics. What a mask hides does not count, in weighted and in other metrics.
+    /// Feeds the metrics, weighted and others. What a mask hides does not count in those that see masks.
     fn report(
         &mut self,
         y_true: &Tensor,
@@ -171,10 +171,12 @@ impl Term {
         };
         let weighted = masked.as_ref().or(sample_weight).or(mask);
         for metric in &mut self.metrics.0 {
-            metric.update(y_true, y_pred, mask).at(|| format!("metric '{}'", metric.name()))?;
+            let weight = mask.filter(|_| metric.sees_masks());
+            metric.update(y_true, y_pred, weight).at(|| format!("metric '{}'", metric.name()))?;
         }
         for metric in &mut self.weighted_metrics.0 {
-            metric.update(y_true, y_pred, weighted).at(|| format!("metric '{}'", metric.name()))?;
+            let weight = if metric.sees_masks() { weighted } else { sample_weight };
+            metric.update(y_true, y_pred, weight).at(|| format!("metric '{}'", metric.name()))?;
         }
         Ok(())
     }
