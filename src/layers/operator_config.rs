@@ -100,6 +100,10 @@ impl Operator {
             "Cast" if config["dtype"] == "float32" || config["dtype"] == "bool" => {
                 Function::Activation(Activation::Linear)
             }
+            // Of the masks that attention hands on.
+            "ConvertToTensor" if ["float32", "bool"].contains(&config["dtype"].as_str().unwrap_or("bool")) => {
+                Function::Activation(Activation::Linear)
+            }
             "Gelu" => Function::Activation(Activation::Gelu { approximate: config["approximate"] != json!(false) }),
             "LeakyRelu" => {
                 Function::Activation(Activation::LeakyRelu { negative_slope: number("negative_slope", 0.2) })
