@@ -197,6 +197,10 @@ impl Layer for TimeDistributed {
         self.layer.layer().reset_states();
     }
 
+    fn carries_states(&self) -> bool {
+        self.layer.layer().carries_states()
+    }
+
     fn couples_samples(&self) -> bool {
         self.layer.trainable() && self.layer.layer().couples_samples()
     }

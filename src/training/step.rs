@@ -50,6 +50,7 @@ impl Model {
             graph.output_shapes().iter().map(|shape| sample_dims(shape, n)).collect();
         let whole = targets.iter().any(|target| target.loss.couples_samples())
             || graph.creates_mask()
+            || graph.carries_states()
             || (training && graph.couples_samples());
         let known = known.filter(|_| !whole);
         if let Some(known) = &known {
@@ -116,8 +117,8 @@ impl Model {
         let losses: SmallVec<[(usize, f64); 2]> = targets.iter().map(|target| target.output).zip(losses).collect();
         if training {
             compiled.step(count)?;
-            states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         }
+        states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         compiled.loss_total.0 += total * n as f64;
         compiled.loss_total.1 += n as f64;
         for (output, loss) in losses {
