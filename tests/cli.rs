@@ -499,3 +499,9 @@ fn within(what: &str, got: f64, want: f64, tolerance: &Value) -> Result<(), Stri
         false => Err(format!("{what} is {got}, wanted {want}")),
     }
 }
+
+#[test]
+fn errors_hold_no_control_characters() {
+    let line = fails(&[&"summary", &"no\u{1b}[31m such\u{7}.keras"]);
+    assert!(!line.trim_end().contains(char::is_control), "{line:?}");
+}

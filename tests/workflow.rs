@@ -488,3 +488,34 @@ fn state_that_pieces_of_a_batch_would_overwrite_is_an_error() {
     assert_eq!(model.layer("counter").unwrap().weights()[0].value().data(), [512.0]);
     says(model.fit(&x, &y, Fit::new().batch_size(512).verbose(0)), &["counter/seen", "couples_samples"]);
 }
+
+/// As in Keras: what a stateful layer ended a batch with, the next batch begins with, in whatever call.
+#[test]
+fn stateful_layers_carry_on_in_inference() {
+    let model = |stateful: bool, steps: usize| {
+        let mut model = Sequential::new().with_seed(7);
+        model.add(Input::new([steps, 2])).add(LSTM::new(3).return_sequences(true).stateful(stateful).name("lstm"));
+        model.compile("sgd", "mse", ()).unwrap();
+        model
+    };
+    let x = ndarray::Array3::from_shape_fn((3, 4, 2), |(i, t, j)| ((i * 8 + t * 2 + j) as f32 * 0.7).sin());
+    let whole = model(false, 4).predict(&x, Predict::new()).unwrap();
+    let wanted = whole.slice(ndarray::s![.., 2.., ..]).to_owned().into_dyn();
+    let (first, second) = (x.slice(ndarray::s![.., ..2, ..]), x.slice(ndarray::s![.., 2.., ..]));
+
+    let mut carried = model(true, 2);
+    carried.predict(&first, Predict::new()).unwrap();
+    let got = carried.predict(&second, Predict::new()).unwrap();
+    assert!(got.iter().zip(&wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-6), "{got} {wanted}");
+
+    // The second batch of one call, and an evaluation after a prediction.
+    let reset = |model: &Sequential| model.layer("lstm").unwrap().layer().reset_states();
+    reset(&carried);
+    let both = ndarray::concatenate![ndarray::Axis(0), first, second];
+    let got = carried.predict(&both, Predict::new().batch_size(3)).unwrap();
+    let got = got.slice(ndarray::s![3.., .., ..]).to_owned().into_dyn();
+    assert!(got.iter().zip(&wanted).all(|(got, wanted)| (got - wanted).abs() < 1e-6), "{got} {wanted}");
+    reset(&carried);
+    carried.predict(&first, Predict::new()).unwrap();
+    assert!(carried.evaluate(&second, &wanted, Evaluate::new()).unwrap()["loss"] < 1e-12);
+}

@@ -262,7 +262,28 @@ impl Forward<'_> {
         inputs: Values,
         masks: impl IntoIterator<Item = Option<Tensor>>,
     ) -> Result<(Values, Masks)> {
-        // A wrapper hands masks on by hand.
+        self.by_hand(index, layer, masks, |cx| layer.forward(inputs, cx))
+    }
+
+    /// As [`wrapped`](Self::wrapped), but past the layer's activity regularizer.
+    pub(crate) fn wrapped_bare(
+        &mut self,
+        index: u64,
+        layer: &LayerHandle,
+        inputs: Values,
+        masks: impl IntoIterator<Item = Option<Tensor>>,
+    ) -> Result<(Values, Masks)> {
+        self.by_hand(index, layer, masks, |cx| layer.layer().forward(inputs, cx))
+    }
+
+    /// A wrapper hands masks on by hand.
+    fn by_hand(
+        &mut self,
+        index: u64,
+        layer: &LayerHandle,
+        masks: impl IntoIterator<Item = Option<Tensor>>,
+        run: impl FnOnce(&mut Forward<'_>) -> Result<Values>,
+    ) -> Result<(Values, Masks)> {
         static BY_HAND: LazyLock<Arguments> = LazyLock::new(|| Arguments { masked: true, ..Arguments::default() });
         let call = Call {
             stream: child_stream(self.stream, index),
@@ -272,7 +293,8 @@ impl Forward<'_> {
             inputs_need_gradient: true,
             arguments: Some(&BY_HAND),
         };
-        self.nested(call, layer.layer().supports_masking(), |cx| layer.forward(inputs, cx))
+        let passes_masks = layer.layer().supports_masking();
+        self.nested(call, passes_masks, run)
     }
 
     pub(crate) fn nested(
@@ -484,6 +506,17 @@ impl Backward<'_> {
         let trainable = self.trainable && layer.trainable();
         let gradients = gradients.into_iter().collect();
         self.nested(trainable, wanted.iter().copied().collect(), |cx| layer.backward(gradients, cx))
+    }
+
+    /// Calls the backward pass of the layer that [`Forward::wrapped_bare`] called last.
+    pub(crate) fn wrapped_bare(
+        &mut self,
+        layer: &LayerHandle,
+        gradients: Values,
+        wanted: &[bool],
+    ) -> Result<Gradients> {
+        let trainable = self.trainable && layer.trainable();
+        self.nested(trainable, wanted.iter().copied().collect(), |cx| layer.layer().backward(gradients, cx))
     }
 
     pub(crate) fn nested<T>(

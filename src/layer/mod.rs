@@ -143,6 +143,12 @@ pub trait Layer: Any + Send + Sync {
     /// Forgets what it carries from one batch to the next (a stateful recurrent layer), as do layers inside it.
     fn reset_states(&self) {}
 
+    /// Whether it carries something from one batch to the next, in inference too: then batches run whole and one after
+    /// another.
+    fn carries_states(&self) -> bool {
+        false
+    }
+
     /// Whether, in training, an output or a tracked weight depends on several samples of the batch
     /// (BatchNormalization): then a batch is not split.
     fn couples_samples(&self) -> bool {

@@ -58,13 +58,27 @@ impl Axes {
         Ok(resolved)
     }
 
-    /// The sizes of these axes, which must be known.
+    /// The sizes of these axes, which must be known, in the order in which Keras gives them to a weight: the axes
+    /// sorted as they are written, so that negative ones come first. The weight's values follow the input's order.
     pub(crate) fn sizes(&self, input: &Shape) -> Result<Vec<usize>> {
-        let size = |axis| {
-            let size = input.get(axis);
-            size.ok_or_else(|| Error::Shape(format!("the size of axis {axis} of input {input} must be known")))
+        let rank = input.rank();
+        let mut axes = match self {
+            Axes::One(axis) => vec![*axis],
+            Axes::Several(axes) => axes.clone(),
         };
-        self.of_rank(input.rank())?.into_iter().map(size).collect()
+        axes.sort_unstable();
+        let mut left = self.of_rank(rank)?;
+        let mut sizes = Vec::with_capacity(left.len());
+        for axis in axes {
+            let axis = resolve_axis(axis, rank)?;
+            let Some(at) = left.iter().position(|&one| one == axis) else { continue };
+            left.remove(at);
+            let size = input.get(axis);
+            sizes.push(
+                size.ok_or_else(|| Error::Shape(format!("the size of axis {axis} of input {input} must be known")))?,
+            );
+        }
+        Ok(sizes)
     }
 
     /// How to bring them to the end.

@@ -339,6 +339,10 @@ impl Layer for Bidirectional {
         self.backward_layer.layer().reset_states();
     }
 
+    fn carries_states(&self) -> bool {
+        self.options.stateful
+    }
+
     fn couples_samples(&self) -> bool {
         self.options.stateful
     }

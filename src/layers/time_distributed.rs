@@ -1,15 +1,18 @@
 //! A layer for each step of a sequence.
 
+use super::permute::transpose;
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Build, Forward, Gradients, Layer, LayerHandle, Param, Pass, Values, one_shape};
 use crate::shape::{Dims, Shape};
+use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 /// Calls a layer on each time step of a sequence alone (Keras: `TimeDistributed`).
 ///
-/// Input `(batch, time, …)`, output `(batch, time, …)`, with what the layer makes of `(batch, …)`. All steps are one
-/// batch to it, in training too: where a layer takes means over a batch, they are over all steps.
+/// Input `(batch, time, …)`, output `(batch, time, …)`, with what the layer makes of `(batch, …)`. Where a layer takes
+/// means over a batch in training, each step is a batch of its own. As in Keras, the layer's own `activity_regularizer`
+/// is not asked.
 ///
 /// ```
 /// use cornu::prelude::*;
@@ -65,6 +68,55 @@ fn unfold(batch: usize, steps: usize, dims: &[usize]) -> Dims {
     [batch, steps].into_iter().chain(dims.iter().skip(1).copied()).collect()
 }
 
+/// `(batch, time, …)` as the tensors `(batch, …)` of its steps.
+fn split(x: &Tensor) -> Result<Vec<Tensor>> {
+    let turned = transpose(x, &swapped(x.rank()))?;
+    let shape = &turned.shape()[1..];
+    let size = turned.len() / turned.batch().max(1);
+    turned.data().chunks_exact(size.max(1)).map(|step| Tensor::new(shape, step.to_vec())).collect()
+}
+
+/// What undoes [`split`].
+fn join(steps: Vec<Tensor>) -> Result<Tensor> {
+    let shape: Dims = std::iter::once(steps.len()).chain(steps[0].shape().iter().copied()).collect();
+    let values = steps.iter().flat_map(|step| step.data()).copied().collect();
+    transpose(&Tensor::new(&shape, values)?, &swapped(shape.len()))
+}
+
+/// The order of axes in which the first two have changed places.
+fn swapped(rank: usize) -> Vec<usize> {
+    [1, 0].into_iter().chain(2..rank).collect()
+}
+
+impl TimeDistributed {
+    /// Calls the layer on samples of one step or of all of them.
+    fn call(
+        &self,
+        x: Tensor,
+        mask: Option<Tensor>,
+        [steps, first]: [usize; 2],
+        cx: &mut Forward<'_>,
+    ) -> Result<Tensor> {
+        // Each step is a sample of its own, so that it draws at random for itself however a batch is cut.
+        let first_sample = cx.pass.first_sample.wrapping_mul(steps as u64).wrapping_add(first as u64);
+        let pass = Pass { first_sample, ..cx.pass.clone() };
+        let mut inner = Forward {
+            pass: &pass,
+            training: cx.training,
+            arguments: cx.arguments,
+            masks: Default::default(),
+            output_masks: None,
+            saved: &mut *cx.saved,
+            effects: &mut *cx.effects,
+            stream: cx.stream,
+            trainable: cx.trainable,
+            recording: cx.recording,
+            inputs_need_gradient: cx.inputs_need_gradient,
+        };
+        inner.wrapped_bare(0, &self.layer, x.into(), [mask])?.0.one()
+    }
+}
+
 impl Layer for TimeDistributed {
     fn config(&self) -> Result<Config> {
         config::of(self)
@@ -93,44 +145,44 @@ impl Layer for TimeDistributed {
         let x = inputs.one()?;
         ensure!(x.rank() >= 3, Shape, "expected (batch, time, …), got an input of shape {:?}", x.shape());
         let (batch, steps) = (x.shape()[0], x.shape()[1]);
-        // A mask of the steps is not the layer's business; one of what is inside them is.
-        let mask = match cx.mask(0) {
-            Some(mask) if mask.rank() > 2 => Some(mask.clone().reshape(fold(mask.shape()))?),
-            _ => None,
+        let mask = cx.mask(0).cloned();
+        let alone = cx.training && steps > 0 && self.couples_samples();
+        let y = if alone {
+            let masks = match &mask {
+                Some(mask) => split(mask)?.into_iter().map(Some).collect(),
+                None => vec![None; steps],
+            };
+            let each = split(&x)?.into_iter().zip(masks).enumerate();
+            join(each.map(|(t, (x, mask))| self.call(x, mask, [steps, t * batch], cx)).collect::<Result<Vec<_>>>()?)?
+        } else {
+            // All steps are one batch. A mask of the steps is not the layer's business; one of what is inside them is.
+            let inside = mask.clone().filter(|mask| mask.rank() > 2);
+            let inside = inside.map(|mask| mask.clone().reshape(fold(mask.shape()))).transpose()?;
+            let folded = fold(x.shape());
+            let y = self.call(x.reshape(&folded)?, inside, [steps, 0], cx)?;
+            let unfolded = unfold(batch, steps, y.shape());
+            y.reshape(&unfolded)?
         };
-        let folded = fold(x.shape());
-        // Each step is a sample of its own, so that it draws at random for itself however a batch is cut.
-        let first_sample = cx.pass.first_sample.wrapping_mul(steps as u64);
-        let pass = Pass { first_sample, ..cx.pass.clone() };
-        let output_mask = cx.mask(0).cloned();
-        let mut inner = Forward {
-            pass: &pass,
-            training: cx.training,
-            arguments: cx.arguments,
-            masks: Default::default(),
-            output_masks: None,
-            saved: &mut *cx.saved,
-            effects: &mut *cx.effects,
-            stream: cx.stream,
-            trainable: cx.trainable,
-            recording: cx.recording,
-            inputs_need_gradient: cx.inputs_need_gradient,
-        };
-        let (outputs, _) = inner.wrapped(0, &self.layer, x.reshape(&folded)?.into(), [mask])?;
-        let y = outputs.one()?;
-        let unfolded = unfold(batch, steps, y.shape());
-        cx.save_shape(&[batch, steps]);
-        cx.set_masks([output_mask]);
-        Ok(y.reshape(&unfolded)?.into())
+        cx.save_shape(&[batch, steps, usize::from(alone)]);
+        cx.set_masks([mask]);
+        Ok(y.into())
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         let dy = gradients.one()?;
         let shape = cx.restore_shape()?;
-        let folded = fold(dy.shape());
         let wanted = [cx.wants(0)];
-        let gradients = cx.wrapped(&self.layer, [Some(dy.reshape(&folded)?)], &wanted)?;
-        let unfolded = |dx: Option<crate::tensor::Tensor>| {
+        if shape[2] == 1 {
+            let mut steps = Vec::new();
+            for dy in split(&dy)?.into_iter().rev() {
+                steps.extend(cx.wrapped_bare(&self.layer, dy.into(), &wanted)?.into_iter().next().flatten());
+            }
+            steps.reverse();
+            return Ok([(!steps.is_empty()).then(|| join(steps)).transpose()?].into_iter().collect());
+        }
+        let folded = fold(dy.shape());
+        let gradients = cx.wrapped_bare(&self.layer, dy.reshape(&folded)?.into(), &wanted)?;
+        let unfolded = |dx: Option<Tensor>| {
             let dims = dx.as_ref().map(|dx| unfold(shape[0], shape[1], dx.shape()));
             dx.zip(dims).map(|(dx, dims)| dx.reshape(dims)).transpose()
         };
@@ -143,6 +195,10 @@ impl Layer for TimeDistributed {
 
     fn reset_states(&self) {
         self.layer.layer().reset_states();
+    }
+
+    fn carries_states(&self) -> bool {
+        self.layer.layer().carries_states()
     }
 
     fn couples_samples(&self) -> bool {

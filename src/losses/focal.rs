@@ -5,9 +5,10 @@ use super::probabilistic::{
 };
 use super::{EPSILON, LastAxis, Loss, check_share, loss, mean_gradient, mean_of, per_row, row_gradient};
 use crate::config::check_non_negative;
-use crate::error::Result;
-use crate::shape::Dims;
+use crate::error::{Result, ensure};
+use crate::shape::{Dims, resolve_axis};
 use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 loss! {
     /// The binary crossentropy times `(1 - q)^gamma`, where `q` is the probability of the right answer:
@@ -96,8 +97,8 @@ loss! {
     /// Targets are one-hot, of the shape of the predictions, `(batch, classes)`. Probabilities are
     /// divided by their sum and clipped to `[1e-7, 1 - 1e-7]`.
     CategoricalFocalCrossentropy, "categorical_focal_crossentropy";
-    /// The weight of the whole; the default is 0.25.
-    alpha: f64 = 0.25;
+    /// The weight of all classes, or a list with one for each (the last axis); the default is 0.25.
+    alpha(impl Into<Alpha>): Alpha = Alpha::All(0.25);
     /// How strongly easy examples are played down; the default is 2.
     gamma: f64 = 2.0;
     /// Whether predictions are logits (the last layer has no softmax); the default is false.
@@ -108,19 +109,70 @@ loss! {
     axis: isize = -1;
 }
 
+/// How much classes weigh in a [`CategoricalFocalCrossentropy`]: a number or a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Alpha {
+    /// All the same.
+    All(f64),
+    /// Each its own.
+    Each(Vec<f64>),
+}
+
+impl Alpha {
+    /// That of class `i`.
+    fn of(&self, i: usize) -> f32 {
+        match self {
+            Alpha::All(alpha) => *alpha as f32,
+            Alpha::Each(alphas) => alphas[i] as f32,
+        }
+    }
+}
+
+impl From<f64> for Alpha {
+    fn from(alpha: f64) -> Self {
+        Alpha::All(alpha)
+    }
+}
+
+impl<const N: usize> From<[f64; N]> for Alpha {
+    fn from(alphas: [f64; N]) -> Self {
+        Alpha::Each(alphas.to_vec())
+    }
+}
+
+impl From<Vec<f64>> for Alpha {
+    fn from(alphas: Vec<f64>) -> Self {
+        Alpha::Each(alphas)
+    }
+}
+
 impl CategoricalFocalCrossentropy {
-    /// The term of one class, from the probability after division by the sum.
-    fn value(&self, y: f32, q: f32) -> f32 {
+    /// The term of class `i`, from the probability after division by the sum.
+    fn value(&self, i: usize, y: f32, q: f32) -> f32 {
         let q = q.clamp(EPSILON, TOP);
-        -(self.alpha as f32) * power(1.0 - q, self.gamma as f32).0 * y * q.ln()
+        -self.alpha.of(i) * power(1.0 - q, self.gamma as f32).0 * y * q.ln()
     }
 
-    fn slope(&self, y: f32, q: f32) -> f32 {
+    fn slope(&self, i: usize, y: f32, q: f32) -> f32 {
         if clipped(q) {
             return 0.0;
         }
         let (factor, slope) = power(1.0 - q, self.gamma as f32);
-        self.alpha as f32 * y * (slope * q.ln() - factor / q)
+        self.alpha.of(i) * y * (slope * q.ln() - factor / q)
+    }
+
+    /// Whether a list of weights fits predictions of this shape.
+    fn check_alpha(&self, y_pred: &[usize]) -> Result<()> {
+        let Alpha::Each(alphas) = &self.alpha else { return Ok(()) };
+        let rank = y_pred.len();
+        ensure!(
+            resolve_axis(self.axis, rank)? + 1 == rank && y_pred.last() == Some(&alphas.len()),
+            Argument,
+            "alpha lists {} weights; there must be one for each class, on the last axis of predictions of shape {y_pred:?}",
+            alphas.len()
+        );
+        Ok(())
     }
 }
 
@@ -128,7 +180,10 @@ impl Loss for CategoricalFocalCrossentropy {
     loss!(@common);
     fn check(&self) -> Result<()> {
         check_share("label_smoothing", self.label_smoothing)?;
-        check_non_negative("alpha", self.alpha)?;
+        match &self.alpha {
+            Alpha::All(alpha) => check_non_negative("alpha", *alpha)?,
+            Alpha::Each(alphas) => alphas.iter().try_for_each(|alpha| check_non_negative("alpha", *alpha))?,
+        }
         check_non_negative("gamma", self.gamma)
     }
     fn couples_samples(&self) -> bool {
@@ -138,21 +193,24 @@ impl Loss for CategoricalFocalCrossentropy {
         LastAxis::entries(self.axis, y_pred)
     }
     fn call(&self, y_true: &Tensor, y_pred: &Tensor) -> Result<Tensor> {
+        self.check_alpha(y_pred.shape())?;
         let smooth = smooth(self.label_smoothing, y_pred.last());
         LastAxis::call(self.axis, y_true, y_pred, |y_true, y_pred| {
             let probabilities = if self.from_logits { softmax(y_pred) } else { y_pred.clone() };
             per_row(y_true, &probabilities, |y, p| {
                 let scale = (1.0 / sum(p)) as f32;
-                y.iter().zip(p).map(|(y, p)| f64::from(self.value(smooth(*y), p * scale))).sum()
+                let each = y.iter().zip(p).enumerate();
+                each.map(|(i, (y, p))| f64::from(self.value(i, smooth(*y), p * scale))).sum()
             })
         })
     }
     fn gradient(&self, y_true: &Tensor, y_pred: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        self.check_alpha(y_pred.shape())?;
         let smooth = smooth(self.label_smoothing, y_pred.last());
         LastAxis::gradient(self.axis, y_true, y_pred, |y_true, y_pred| {
             let probabilities = if self.from_logits { softmax(y_pred) } else { y_pred.clone() };
             row_gradient(y_true, &probabilities, weights, |y, p, w, g| {
-                slope_of_normalized(p, w, g, |i, q| self.slope(smooth(y[i]), q));
+                slope_of_normalized(p, w, g, |i, q| self.slope(i, smooth(y[i]), q));
                 if self.from_logits {
                     let common = g.iter().zip(p).map(|(g, p)| f64::from(g * p)).sum::<f64>() as f32;
                     g.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - common));

@@ -37,7 +37,7 @@ mod regression;
 mod segmentation;
 
 pub use circle::Circle;
-pub use focal::{BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
+pub use focal::{Alpha, BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
 pub use hinge::{CategoricalHinge, Hinge, SquaredHinge};
 pub use probabilistic::{
     BinaryCrossentropy, CategoricalCrossentropy, CategoricalGeneralizedCrossEntropy, Crossentropy, KLDivergence,

@@ -222,6 +222,10 @@ fn arguments_are_checked() {
     assert!(BinaryCrossentropy::new().label_smoothing(1.5).check().is_err());
     assert!(CategoricalCrossentropy::new().label_smoothing(-0.1).check().is_err());
     assert!(CategoricalFocalCrossentropy::new().gamma(f64::NAN).check().is_err());
+    assert!(CategoricalFocalCrossentropy::new().alpha([0.5, -1.0]).check().is_err());
+    let two_of_three = CategoricalFocalCrossentropy::new().alpha([0.5, 1.0]);
+    let error = two_of_three.call(&Tensor::zeros([2, 3]), &Tensor::full([2, 3], 0.5)).unwrap_err();
+    assert!(error.to_string().contains("lists 2 weights"), "{error}");
     assert!(Huber::new().delta(-1.0).check().is_err());
     assert!(CategoricalGeneralizedCrossEntropy::new().q(1.0).check().is_err());
     let wrong = Shared::<dyn Loss>::from("sparse_categorical_crossentropi");

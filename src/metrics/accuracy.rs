@@ -162,6 +162,9 @@ impl Metric for AutoAccuracy {
     fn higher_is_better(&self) -> Option<bool> {
         Some(true)
     }
+    fn sees_masks(&self) -> bool {
+        true
+    }
     fn update(&mut self, y_true: &Tensor, y_pred: &Tensor, sample_weight: Option<&Tensor>) -> Result<()> {
         let labels = *self.state.labels.get_or_insert_with(|| Labels::of(y_true.shape(), y_pred.shape()));
         let values = match labels {

@@ -28,6 +28,9 @@ macro_rules! loss_metric {
             fn higher_is_better(&self) -> Option<bool> {
                 Some(false)
             }
+            fn sees_masks(&self) -> bool {
+                true
+            }
             fn update(&mut self, y_true: &Tensor, y_pred: &Tensor, sample_weight: Option<&Tensor>) -> Result<()> {
                 let loss = self.loss();
                 let values = loss.call(y_true, y_pred)?;

@@ -7,6 +7,9 @@ use crate::losses;
 use crate::shape::resolve_axis;
 use crate::tensor::Tensor;
 
+/// Keras' default type of these metrics.
+const INT: &str = "int32";
+
 /// Weighted counts of (true class, predicted class), row by row.
 type Matrix = Vec<f64>;
 
@@ -36,7 +39,7 @@ fn count(
     n: usize,
     ignore: Option<i64>,
     (y_true, y_pred): (Vec<f32>, Vec<f32>),
-    sample_weight: Option<&Tensor>,
+    (sample_weight, dtype): (Option<&Tensor>, &str),
     batch: usize,
 ) -> Result<()> {
     ensure!(
@@ -53,10 +56,11 @@ fn count(
         None => None,
     };
     matrix.resize(n * n, 0.0);
+    let weigh = |weight: f64| if dtype.contains("int") { weight.trunc() } else { weight };
     for (i, (y, p)) in y_true.into_iter().zip(y_pred).enumerate() {
         let inside = |class: f32| class >= 0.0 && class < n as f32;
         if inside(y) && inside(p) && ignore.is_none_or(|ignored| y != ignored as f32) {
-            matrix[y as usize * n + p as usize] += weights.as_ref().map_or(1.0, |w| f64::from(w.data()[i]));
+            matrix[y as usize * n + p as usize] += weights.as_ref().map_or(1.0, |w| weigh(f64::from(w.data()[i])));
         }
     }
     Ok(())
@@ -110,7 +114,8 @@ macro_rules! iou {
                     classes(y_true, $sparse_true, $self.axis)?,
                     classes(y_pred, $self.sparse_y_pred, $self.axis)?,
                 );
-                count(&mut $self.state, $self.num_classes, $self.ignore_class, pairs, sample_weight, y_true.batch())
+                let weights = (sample_weight, $self.dtype.as_str());
+                count(&mut $self.state, $self.num_classes, $self.ignore_class, pairs, weights, y_true.batch())
             }
             fn result(&$self) -> f64 {
                 mean_iou(&$self.state, $self.num_classes, $targets)
@@ -123,8 +128,8 @@ metric! {
     /// The overlap of true and predicted regions of some classes: the mean of `TP / (TP + FP + FN)`
     /// over `target_class_ids`, of those that occur.
     ///
-    /// Targets and predictions are class numbers, or values of each class along `axis`. Sample weights
-    /// are used as they are (Keras by default cuts them to whole numbers).
+    /// Targets and predictions are class numbers, or values of each class along `axis`. As in Keras, sample weights are
+    /// cut to whole numbers, unless `dtype` is a float.
     IoU(num_classes: usize = 0, target_class_ids: Vec<usize> = Vec::new()), "io_u", Matrix;
     /// A true class that does not count.
     ignore_class(i64): Option<i64> = None;
@@ -134,6 +139,9 @@ metric! {
     sparse_y_pred: bool = true;
     /// The axis of the classes, where they are not numbers; the default is -1.
     axis: isize = -1;
+    /// The type that is counted in; the default is "int32", which cuts sample weights to whole numbers. "float32" does
+    /// not.
+    dtype(&str): String = INT.to_owned();
 }
 
 iou!(IoU, |self| self.target_class_ids.iter().copied(), sparse_y_true self.sparse_y_true);
@@ -149,6 +157,9 @@ metric! {
     sparse_y_pred: bool = true;
     /// The axis of the classes, where they are not numbers; the default is -1.
     axis: isize = -1;
+    /// The type that is counted in; the default is "int32", which cuts sample weights to whole numbers. "float32" does
+    /// not.
+    dtype(&str): String = INT.to_owned();
 }
 
 iou!(MeanIoU, |self| 0..self.num_classes, sparse_y_true self.sparse_y_true);
@@ -162,6 +173,9 @@ metric! {
     sparse_y_pred: bool = false;
     /// The axis of the classes; the default is -1.
     axis: isize = -1;
+    /// The type that is counted in; the default is "int32", which cuts sample weights to whole numbers. "float32" does
+    /// not.
+    dtype(&str): String = INT.to_owned();
 }
 
 iou!(OneHotIoU, |self| self.target_class_ids.iter().copied(), sparse_y_true false);
@@ -175,6 +189,9 @@ metric! {
     sparse_y_pred: bool = false;
     /// The axis of the classes; the default is -1.
     axis: isize = -1;
+    /// The type that is counted in; the default is "int32", which cuts sample weights to whole numbers. "float32" does
+    /// not.
+    dtype(&str): String = INT.to_owned();
 }
 
 iou!(OneHotMeanIoU, |self| 0..self.num_classes, sparse_y_true false);
@@ -186,6 +203,9 @@ metric! {
     target_class_ids(Vec<usize>): Vec<usize> = vec![0, 1];
     /// From which value on a prediction is class 1; the default is 0.5.
     threshold: f64 = 0.5;
+    /// The type that is counted in; the default is "int32", which cuts sample weights to whole numbers. "float32" does
+    /// not.
+    dtype(&str): String = INT.to_owned();
 }
 
 impl Metric for BinaryIoU {
@@ -200,7 +220,7 @@ impl Metric for BinaryIoU {
         self.check()?;
         let predicted = y_pred.data().iter().map(|p| f32::from(*p >= self.threshold as f32)).collect();
         let pairs = (classes(y_true, true, -1)?, predicted);
-        count(&mut self.state, 2, None, pairs, sample_weight, y_true.batch())
+        count(&mut self.state, 2, None, pairs, (sample_weight, self.dtype.as_str()), y_true.batch())
     }
     fn result(&self) -> f64 {
         mean_iou(&self.state, 2, self.target_class_ids.iter().copied())

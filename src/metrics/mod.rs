@@ -114,6 +114,12 @@ pub trait Metric: Debug + Send + Sync {
         None
     }
 
+    /// Whether what a mask of the predictions hides does not count, as if its weight were 0. So it is in Keras with the
+    /// metrics that are a mean of a function's values, while others see all. Default: false.
+    fn sees_masks(&self) -> bool {
+        false
+    }
+
     /// Takes in a batch. `sample_weight` is `(batch,)`, or for sequences also `(batch, time)`; a sample
     /// of weight 2 counts as two.
     ///
@@ -390,6 +396,9 @@ macro_rules! metric {
     };
     // The methods of metrics that are a mean of `self.values(y_true, y_pred)`.
     (@mean) => {
+        fn sees_masks(&self) -> bool {
+            true
+        }
         fn update(&mut self, y_true: &Tensor, y_pred: &Tensor, sample_weight: Option<&Tensor>) -> Result<()> {
             let values = self.values(y_true, y_pred)?;
             self.state.add(&values, sample_weight)

@@ -104,6 +104,9 @@ impl Metric for MeanMetricWrapper {
     fn name(&self) -> String {
         self.name.clone()
     }
+    fn sees_masks(&self) -> bool {
+        true
+    }
     fn update(&mut self, y_true: &Tensor, y_pred: &Tensor, sample_weight: Option<&Tensor>) -> Result<()> {
         let values = (self.function)(y_true, y_pred)?;
         self.state.add(&values, sample_weight)

@@ -520,15 +520,24 @@ fn values_are_keras() {
     check(RecallAtPrecision::new(0.7).num_thresholds(1), &YES, &YES_P, None, &[0.0]);
     check(RecallAtPrecision::new(0.7).class_id(1), &BIN, &PROB, None, &[0.6666667]);
     check(IoU::new(3usize, vec![0, 2]), &IDS, &PRED_IDS, None, &[0.5]);
-    check(IoU::new(3usize, vec![0, 2]), &IDS, &PRED_IDS, Some(&W), &[0.5]);
+    check(IoU::new(3usize, vec![0, 2]).dtype("float32"), &IDS, &PRED_IDS, Some(&W), &[0.5]);
     check(MeanIoU::new(3usize), &IDS, &PRED_IDS, None, &[0.4444444]);
-    check(MeanIoU::new(3usize), &IDS, &PRED_IDS, Some(&W), &[0.4444444]);
-    check(MeanIoU::new(3usize).ignore_class(1).sparse_y_pred(false), &STEPS, &STEP_P, Some(&STEP_W), &[0.352381]);
+    check(MeanIoU::new(3usize).dtype("float32"), &IDS, &PRED_IDS, Some(&W), &[0.4444444]);
+    check(
+        MeanIoU::new(3usize).ignore_class(1).sparse_y_pred(false).dtype("float32"),
+        &STEPS,
+        &STEP_P,
+        Some(&STEP_W),
+        &[0.352381],
+    );
+    // Cut to whole numbers, weights below 1 are 0.
+    let few = (&[5][..], &[0.5f32, 0.9, 0.2, 0.0, 0.7][..]);
+    check(MeanIoU::new(3usize), &IDS, &PRED_IDS, Some(&few), &[0.0]);
     check(BinaryIoU::new(), &YES, &YES_P, None, &[0.4166667]);
-    check(BinaryIoU::new(), &YES, &YES_P, Some(&W), &[0.2222222]);
+    check(BinaryIoU::new().dtype("float32"), &YES, &YES_P, Some(&W), &[0.2222222]);
     check(BinaryIoU::new().target_class_ids(vec![1]).threshold(0.3), &BIN, &PROB, None, &[0.4999999]);
     check(OneHotIoU::new(3usize, vec![1]), &ONE_HOT, &PROB, None, &[0.0]);
-    check(OneHotIoU::new(3usize, vec![1]), &ONE_HOT, &PROB, Some(&W), &[0.0]);
+    check(OneHotIoU::new(3usize, vec![1]).dtype("float32"), &ONE_HOT, &PROB, Some(&W), &[0.0]);
     check(OneHotMeanIoU::new(3usize), &ONE_HOT, &PROB, None, &[0.1111111]);
-    check(OneHotMeanIoU::new(3usize), &ONE_HOT, &PROB, Some(&W), &[0.1333333]);
+    check(OneHotMeanIoU::new(3usize).dtype("float32"), &ONE_HOT, &PROB, Some(&W), &[0.1333333]);
 }

@@ -197,6 +197,11 @@ impl Graph {
         self.flops
     }
 
+    /// Whether a layer carries something from one batch to the next.
+    pub fn carries_states(&self) -> bool {
+        self.nodes.iter().any(|node| node.layer.layer().carries_states())
+    }
+
     /// Whether a training pass may not be cut along the batch.
     pub fn couples_samples(&self) -> bool {
         // A frozen layer runs in inference mode, where nothing is coupled.

@@ -64,6 +64,16 @@ impl Layer for Nested {
         self.model.layers().iter().for_each(|layer: &LayerHandle| layer.visit(visit));
     }
 
+    fn reset_states(&self) {
+        if let Ok(graph) = self.graph() {
+            graph.nodes.iter().for_each(|node| node.layer.layer().reset_states());
+        }
+    }
+
+    fn carries_states(&self) -> bool {
+        self.graph().is_ok_and(Graph::carries_states)
+    }
+
     fn couples_samples(&self) -> bool {
         self.graph().is_ok_and(Graph::couples_samples)
     }

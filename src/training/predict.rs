@@ -128,12 +128,17 @@ impl Model {
         let graph = self.built()?;
         let each: SmallVec<[usize; 1]> = outputs.iter().map(|output| output.len() / rows.len().max(1)).collect();
         let together = (CACHED / largest(graph).max(1)).clamp(1, MOST_TOGETHER);
-        // No layer couples samples when it predicts, so batches are cut as suits the threads and their caches.
+        // No layer couples samples when it predicts, so batches are cut as suits the threads and their caches; but those
+        // of stateful layers run whole and in order.
+        let in_order = graph.carries_states();
         let mut tasks: SmallVec<[Task<'_>; 8]> = SmallVec::new();
         let mut rest = outputs;
         for rows in rows.chunks(batch_size) {
             let work = rows.len() as f64 * graph.flops();
-            let count = rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0));
+            let count = match in_order {
+                true => 1,
+                false => rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0)),
+            };
             for range in pieces::cut(rows.len(), count) {
                 fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
                     values.split_off_mut(..n).unwrap_or_default()
@@ -159,6 +164,7 @@ impl Model {
         match &mut tasks[..] {
             // Alone it stays here, where the caller's caches are warm, unless a layer forks by itself.
             [task] if rows.len() as f64 * graph.flops() < ALONE => run(task),
+            tasks if in_order => threads::enter(|| tasks.iter_mut().try_for_each(run)),
             tasks => {
                 threads::enter(|| threads::for_each(tasks, |_, task| task.result = run(task)));
                 tasks.iter_mut().try_for_each(|task| std::mem::replace(&mut task.result, Ok(())))
@@ -177,7 +183,10 @@ impl Model {
         };
         let (mut saved, mut effects) = Default::default();
         let mut cx = Forward::of_model(&pass, &mut saved, &mut effects, false);
-        Ok(self.built()?.forward(gather(x, rows, workspace), &mut cx)?.0)
+        let outputs = self.built()?.forward(gather(x, rows, workspace), &mut cx)?.0;
+        // Of stateful layers.
+        effects.states.into_iter().try_for_each(|(param, value)| param.set(detached(value)))?;
+        Ok(outputs)
     }
 }
 

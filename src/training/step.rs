@@ -50,6 +50,7 @@ impl Model {
             graph.output_shapes().iter().map(|shape| sample_dims(shape, n)).collect();
         let whole = targets.iter().any(|target| target.loss.couples_samples())
             || graph.creates_mask()
+            || graph.carries_states()
             || (training && graph.couples_samples());
         let known = known.filter(|_| !whole);
         if let Some(known) = &known {
@@ -116,8 +117,8 @@ impl Model {
         let losses: SmallVec<[(usize, f64); 2]> = targets.iter().map(|target| target.output).zip(losses).collect();
         if training {
             compiled.step(count)?;
-            states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         }
+        states.into_iter().try_for_each(|(param, value)| param.set(value))?;
         compiled.loss_total.0 += total * n as f64;
         compiled.loss_total.1 += n as f64;
         for (output, loss) in losses {
@@ -155,7 +156,7 @@ impl Target<'_> {
 }
 
 impl Term {
-    /// Feeds the metrics. What a mask hides does not count, in weighted and in other metrics.
+    /// Feeds the metrics, weighted and others. What a mask hides does not count in those that see masks.
     fn report(
         &mut self,
         y_true: &Tensor,
@@ -171,10 +172,12 @@ impl Term {
         };
         let weighted = masked.as_ref().or(sample_weight).or(mask);
         for metric in &mut self.metrics.0 {
-            metric.update(y_true, y_pred, mask).at(|| format!("metric '{}'", metric.name()))?;
+            let weight = mask.filter(|_| metric.sees_masks());
+            metric.update(y_true, y_pred, weight).at(|| format!("metric '{}'", metric.name()))?;
         }
         for metric in &mut self.weighted_metrics.0 {
-            metric.update(y_true, y_pred, weighted).at(|| format!("metric '{}'", metric.name()))?;
+            let weight = if metric.sees_masks() { weighted } else { sample_weight };
+            metric.update(y_true, y_pred, weight).at(|| format!("metric '{}'", metric.name()))?;
         }
         Ok(())
     }

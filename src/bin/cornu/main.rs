@@ -36,7 +36,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // Names from files may hold anything; a terminal shall not obey it.
+            let text = error.to_string().replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}");
+            let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
             // Nobody is left to tell if this fails too.
             let _ = writeln!(io::stderr(), "cornu: {line}");
             ExitCode::FAILURE

@@ -124,6 +124,10 @@ impl Operator {
             "LogSoftmax" if config["axis"].as_i64().is_some_and(|axis| axis != -1) => {
                 return Err(Error::Format("'LogSoftmax' is known along the last axis alone".to_owned()));
             }
+            // Of the masks that attention hands on.
+            "ConvertToTensor" if ["float32", "bool"].contains(&config["dtype"].as_str().unwrap_or("bool")) => {
+                Function::Activation(Activation::Linear)
+            }
             "Gelu" => Function::Activation(Activation::Gelu { approximate: config["approximate"] != json!(false) }),
             "LeakyRelu" => {
                 Function::Activation(Activation::LeakyRelu { negative_slope: number("negative_slope", 0.2) })

@@ -467,6 +467,10 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         }
     }
 
+    fn carries_states(&self) -> bool {
+        self.options.stateful
+    }
+
     /// A stateful layer belongs to whole batches.
     fn couples_samples(&self) -> bool {
         self.options.stateful
