@@ -259,7 +259,25 @@ impl Conv2d {
         self.check(x.len(), kernel.len(), y.len());
         epilogue.check(self.out_c, y.len());
         let isa = Isa::get();
-        match plan::forward(self, isa) {
+        let plan = plan::forward(self, isa);
+        let product = matches!(plan, plan::Forward::Product);
+        if let Some(scale) = epilogue.scale.filter(|_| !product) {
+            // These kernels are small.
+            let mut scaled = workspace.take(kernel.len());
+            for (to, from) in scaled.chunks_exact_mut(self.out_c).zip(kernel.chunks_exact(self.out_c)) {
+                to.iter_mut().zip(from).zip(scale).for_each(|((to, from), scale)| *to = from * scale);
+            }
+            self.forward_packed(x, &scaled, None, Epilogue { scale: None, ..epilogue }, y, workspace);
+            return workspace.give(scaled);
+        }
+        if epilogue.sum && matches!(plan, plan::Forward::Depthwise) {
+            let mut more = workspace.take(y.len());
+            self.depthwise(isa, x, kernel, Epilogue { bias: epilogue.bias, ..Epilogue::default() }, &mut more, workspace);
+            reduce::add(y, &more);
+            epilogue.end().apply(y);
+            return workspace.give(more);
+        }
+        match plan {
             plan::Forward::Depthwise => {
                 self.depthwise(isa, x, kernel, epilogue, y, workspace);
                 if epilogue.gate.is_some() {

@@ -131,6 +131,11 @@ impl Param {
         self.0.constraint.as_ref()
     }
 
+    /// A number that changes with its value.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.stored.version.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.0.id
     }

@@ -6,7 +6,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape, resolve_axis};
@@ -379,6 +379,25 @@ impl Layer for BatchNormalization {
 
     fn couples_samples(&self) -> bool {
         true
+    }
+
+    fn fusible(&self, inputs: &[Shape]) -> Option<Fusible> {
+        let rank = one_shape(inputs).ok()?.rank();
+        matches!(self.order(rank), Ok(None)).then_some(Fusible::Affine)
+    }
+
+    fn affine(&self) -> Result<[Tensor; 2]> {
+        let (mean, variance) = (self.moving_mean.value(), self.moving_variance.value());
+        let values = |param: &Option<Param>, missing| {
+            param.as_ref().map_or_else(|| Tensor::full(mean.shape(), missing), Param::value)
+        };
+        let (gamma, beta) = (values(&self.gamma, 1.0), values(&self.beta, 0.0));
+        let each = gamma.data().iter().zip(variance.data());
+        let scales: Vec<f64> =
+            each.map(|(&g, &v)| f64::from(g) / (f64::from(v) + self.epsilon).sqrt()).collect();
+        let each = beta.data().iter().zip(mean.data()).zip(&scales);
+        let offsets: Vec<f64> = each.map(|((&b, &m), scale)| f64::from(b) - f64::from(m) * scale).collect();
+        Ok([to_tensor(scales.into_iter()), to_tensor(offsets.into_iter())])
     }
 }
 

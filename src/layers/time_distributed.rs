@@ -115,6 +115,7 @@ impl Layer for TimeDistributed {
             trainable: cx.trainable,
             recording: cx.recording,
             inputs_need_gradient: cx.inputs_need_gradient,
+            fused: Default::default(),
         };
         let (outputs, _) = inner.wrapped(0, &self.layer, x.reshape(&folded)?.into(), [mask])?;
         let y = outputs.one()?;

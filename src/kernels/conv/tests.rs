@@ -17,13 +17,25 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
     let start = draws.floats(kernel.len());
     let mut want_dkernel = reference::conv_backward_weights(g, &x, &dy);
     reduce::add(&mut want_dkernel, &start);
-    let sum = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
-    let want_dbias: Vec<f32> = (0..g.out_c).map(sum).collect();
+    let sum_of = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
+    let want_dbias: Vec<f32> = (0..g.out_c).map(sum_of).collect();
     let relu = draws.below(2) == 0;
+    // A normalization and a sum behind the convolution.
+    let (scale, old) = (draws.floats(g.out_c), draws.floats(g.output_len()));
+    let (scaled, sum) = (draws.below(2) == 0, draws.below(2) == 0);
+    let most = (relu && draws.below(2) == 0).then_some(0.5);
+    let want_fused = reference::conv_forward(g, &x, &kernel, None);
+    let want_fused: Vec<f32> = (want_fused.iter().enumerate())
+        .map(|(i, y)| {
+            let (channel, factor) = (i % g.out_c, if scaled { scale[i % g.out_c] } else { 1.0 });
+            let y = y * factor + bias.map_or(0.0, |bias| bias[channel]) + if sum { old[i] } else { 0.0 };
+            if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
+        })
+        .collect();
     let want_y: Vec<f32> = want_y.iter().map(|y| if relu { y.max(0.0) } else { *y }).collect();
     on_each(|| {
         let mut y = vec![f32::NAN; dy.len()];
-        let epilogue = Epilogue { bias, relu, gate: None };
+        let epilogue = Epilogue { bias, relu, ..Epilogue::default() };
         g.forward(&x, &kernel, epilogue, &mut y, workspace);
         assert_close(&y, &want_y, 1e-5);
         if let Some(packed) = g.forward_layout().map(|layout| Packed::new(layout, &kernel)) {
@@ -31,8 +43,12 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
             g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut again, workspace);
             assert!(again == y, "a kernel that is kept changes nothing for {g:?}");
         }
+        let fused = Epilogue { scale: scaled.then_some(&scale[..]), sum, most, ..epilogue };
+        let mut y = if sum { old.clone() } else { vec![f32::NAN; dy.len()] };
+        g.forward(&x, &kernel, fused, &mut y, workspace);
+        assert_close(&y, &want_fused, 1e-5);
         let mut gated = vec![f32::NAN; dy.len()];
-        g.forward(&x, &kernel, Epilogue { bias: None, relu: false, gate: Some(&dy) }, &mut gated, workspace);
+        g.forward(&x, &kernel, Epilogue { gate: Some(&dy), ..Epilogue::default() }, &mut gated, workspace);
         assert!(gated.iter().zip(&dy).all(|(y, gate)| y.is_finite() && (*y == 0.0 || *gate > 0.0)));
         let mut dx = vec![f32::NAN; x.len()];
         g.backward_data(&dy, &kernel, &mut dx, workspace);
