@@ -47,6 +47,17 @@ impl Layout {
         self.groups() * rows * cols <= MOST && !(matrix && Isa::get().is_portable())
     }
 
+    /// The values of a copy.
+    fn values(self) -> usize {
+        let [rows, cols] = self.size();
+        self.groups() * rows * cols.next_multiple_of(Sizes::of(Isa::get()).lanes)
+    }
+
+    /// The memory that a copy takes.
+    pub(crate) fn bytes(self) -> usize {
+        size_of::<f32>() * self.values()
+    }
+
     fn groups(self) -> usize {
         match self {
             Layout::Matrix { .. } => 1,
@@ -73,9 +84,7 @@ impl Packed {
     /// # Panics
     /// When there are not enough of them.
     pub(crate) fn new(layout: Layout, values: &[f32]) -> Self {
-        let (isa, [rows, cols]) = (Isa::get(), layout.size());
-        let len = layout.groups() * rows * cols.next_multiple_of(Sizes::of(isa).lanes);
-        let mut packed = Packed { layout, isa, values: Aligned::new(len) };
+        let mut packed = Packed { layout, isa: Isa::get(), values: Aligned::new(layout.values()) };
         packed.renew(values);
         packed
     }

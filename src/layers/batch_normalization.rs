@@ -284,7 +284,7 @@ impl Layer for BatchNormalization {
         let offset = rows.widen(beta.data());
         // Without a backward pass nothing keeps x, and the next line works in place.
         cx.save(x.clone());
-        rows.change(x.data_mut(), |_, row| {
+        x = rows.change(x, |_, row| {
             let each = row.iter_mut().zip(&shift).zip(&factor).zip(&offset);
             each.for_each(|(((x, shift), factor), offset)| *x = (*x - shift) * factor + offset);
         });
@@ -348,7 +348,7 @@ impl Layer for BatchNormalization {
             let back = |dy: f32, x: f32, weight: f32, [shift, one, slope, factor]: [f32; 4]| {
                 (dy - weight * (one + (x - shift) * slope)) * factor
             };
-            rows.change(dy.data_mut(), |at, row| {
+            dy = rows.change(dy, |at, row| {
                 let x = &x[at..at + row.len()];
                 let numbers = shift.iter().zip(&along_one).zip(&along_x).zip(&factor);
                 let each = row.iter_mut().zip(x).zip(numbers.map(|(((a, b), c), d)| [*a, *b, *c, *d]));
@@ -361,7 +361,7 @@ impl Layer for BatchNormalization {
                 }
             });
         } else {
-            rows.change(dy.data_mut(), |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
+            dy = rows.change(dy, |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
         }
         Ok(match order {
             Some(order) => transpose(&dy, &inverse(&order))?,
@@ -483,17 +483,30 @@ impl Rows {
         (divisors, shares)
     }
 
-    /// Calls `work` with each run of `wide` values and where it starts; the last may be shorter.
-    fn change(&self, values: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+    /// What `work` makes of each run of `wide` values, of which it is told where it starts; the last may be shorter.
+    /// That is in the same place, unless somebody else reads the values.
+    fn change(&self, mut values: Tensor, work: impl Fn(usize, &mut [f32]) + Sync) -> Tensor {
+        let read = values.is_shared().then(|| values.clone());
+        if let Some(read) = &read {
+            values = read.sibling(read.shape());
+        }
+        let from = read.as_ref().map(Tensor::data);
         let (work, wide, length) = (&work, self.wide, self.piece);
-        threads::for_each_chunk(values, length, |i, piece| {
+        threads::for_each_chunk(values.data_mut(), length, |i, piece| {
             vectorised(
                 #[inline(always)]
                 move || {
-                    let runs = piece.chunks_mut(wide).enumerate();
-                    runs.for_each(|(j, run)| work(i * length + j * wide, run));
+                    for (j, run) in piece.chunks_mut(wide).enumerate() {
+                        let at = i * length + j * wide;
+                        if let Some(from) = from {
+                            // It is still in the first-level cache when it is changed.
+                            run.copy_from_slice(&from[at..at + run.len()]);
+                        }
+                        work(at, run);
+                    }
                 },
             );
         });
+        values
     }
 }

@@ -3,8 +3,10 @@
 use super::fusion::{Role, roles};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Values};
+use crate::kernels::reduce;
 use crate::layers::Input;
 use crate::random;
+use crate::runtime::threads;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -409,11 +411,28 @@ fn one_output(layer: &LayerHandle, inputs: &[Shape]) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
+/// Values that a thread adds at once.
+const CHUNK: usize = 1 << 17;
+
 /// Adds a gradient to what is already there.
 fn add(sum: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         None => gradient,
-        Some(sum) => sum.zip_map(&gradient, |a, b| a + b)?,
+        Some(other) => {
+            // Into the one that nobody else reads.
+            let (mut to, from) = if other.is_shared() { (gradient, other) } else { (other, gradient) };
+            ensure!(
+                to.shape() == from.shape(),
+                Shape,
+                "gradients of one value have shapes {:?} and {:?}",
+                to.shape(),
+                from.shape()
+            );
+            threads::for_each_chunk(to.data_mut(), CHUNK, |i, to| {
+                reduce::add(to, &from.data()[i * CHUNK..][..to.len()]);
+            });
+            to
+        }
     });
     Ok(())
 }
