@@ -3,7 +3,7 @@
 //! `cargo bench --bench training [-- WORD…]` prints a table of the workloads whose names hold a word.
 //! With `--serve` it is cornu's side of `benches/peers/compare.py`, which compares it with others: these workloads,
 //! and single matrix products and convolutions.
-use cornu::applications::{AlexNet, ResNet20, ResNet50, Vgg16};
+use cornu::applications::{AlexNet, ResNet20, ResNet50, VGG16};
 use cornu::kernels::conv;
 use cornu::kernels::gemm::{Mat, MatMut, gemm_parallel};
 use cornu::prelude::*;
@@ -98,7 +98,7 @@ fn network(kind: &str) -> cornu::Result<Option<(Model, usize)>> {
         "resnet20" => (ResNet20::new().build()?, 32),
         "resnet50" => (ResNet50::new().build()?, 224),
         "alexnet" => (AlexNet::new().build()?, 227),
-        "vgg16" => (Vgg16::new().build()?, 224),
+        "vgg16" => (VGG16::new().build()?, 224),
         _ => return Ok(None),
     }))
 }

@@ -292,6 +292,25 @@ mod tests {
     }
 
     #[test]
+    fn large_buffers_serve_for_other_lengths_too() {
+        let workspace = Workspace::new();
+        let large = Tensor::scratch([1 << 18], &workspace);
+        let address = large.data().as_ptr();
+        drop(large);
+        let mut smaller = Tensor::scratch([1 << 8, 1 << 8], &workspace);
+        assert_eq!((smaller.data().as_ptr(), smaller.len(), smaller.data().len()), (address, 1 << 16, 1 << 16));
+        smaller.data_mut().fill(1.0);
+        let mut copy = smaller.clone();
+        copy.data_mut()[0] = 2.0;
+        assert_eq!((smaller.data()[0], copy.data()[0], copy.data()[1]), (1.0, 2.0, 1.0));
+        assert_eq!(smaller.into_vec().len(), 1 << 16);
+        // Neither for much smaller ones, nor for larger ones.
+        drop(Tensor::scratch([1 << 18], &workspace));
+        assert_ne!(Tensor::scratch([1 << 10], &workspace).len(), 1 << 18);
+        assert_eq!(Tensor::scratch([1 << 19], &workspace).len(), 1 << 19);
+    }
+
+    #[test]
     fn arrays_of_any_layout_arrive_row_major() {
         let array = ndarray::array![[1.0, 2.0], [3.0, 4.0]].reversed_axes().into_dyn();
         assert_eq!(Tensor::from(array).data(), [1.0, 3.0, 2.0, 4.0]);

@@ -1,7 +1,7 @@
 //! What a prediction takes at its peak besides the weights: a few buffers, not one for each layer.
 
 use cornu::prelude::*;
-use cornu::runtime::{set_weight_copies, threads, weight_copies};
+use cornu::runtime::{set_weight_copies, threads};
 use ndarray::{Array2, Array4};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,19 +78,19 @@ fn a_prediction_takes_a_few_buffers_and_the_copies_that_it_is_allowed() {
         let x = Array4::from_elem((1, 96, 96, 3), 0.5f32);
         let mut y = Array2::zeros((1, 1000));
         let largest = 4 * 96 * 96 * 32;
-        let kept = weight_copies();
-
         // Without copies of the weights: what goes into a layer and what comes out of it.
         set_weight_copies(0);
         let least = peak(|| model.predictor().predict_into(&x, y.view_mut()).unwrap());
         assert!(least < 4 * largest + (2 << 20), "{least} bytes, where the largest layer's output takes {largest}");
         let first = y.clone();
 
-        // With them half as much as the weights, at most.
-        set_weight_copies(kept);
+        // With them a quarter of the weights more, as allowed.
+        set_weight_copies(weights / 4);
         let more = peak(|| model.predictor().predict_into(&x, y.view_mut()).unwrap());
-        assert!(least < more && more < weights / 2, "{more} bytes besides the weights' {weights}");
-        assert_eq!(first, y, "copies change no result");
+        assert!(least + weights / 8 < more, "{more} bytes with copies, {least} without");
+        // What is between the products of Winograd's way takes 8 MiB at most.
+        assert!(more < least + weights / 4 + (9 << 20), "{more} bytes besides the weights' {weights}");
+        assert!(first.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-4 * a), "copies change no result");
 
         // They are given back where there is no room for them any more.
         let held = USED.load(Ordering::Relaxed);

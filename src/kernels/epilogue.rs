@@ -1,7 +1,7 @@
 //! What is done to the results of a product while they are still in registers.
 
-use super::tile::{End, Start};
 use super::simd::Lanes;
+use super::tile::{End, Start};
 use super::vectorised;
 
 /// What is done to each result before it is stored: first the scale, then the bias, then the sum, then the ReLU or the

@@ -738,7 +738,8 @@ mod tests {
                 let turn = draws.below(2) == 1;
                 let right = if turn { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
                 let (bias, kind) = ((draws.below(2) == 1).then_some(&bias[..]), draws.below(3));
-                let epilogue = Epilogue { bias, relu: kind == 1, gate: (kind == 2).then_some(&gate[..]), ..Epilogue::default() };
+                let epilogue =
+                    Epilogue { bias, relu: kind == 1, gate: (kind == 2).then_some(&gate[..]), ..Epilogue::default() };
                 let mut want = vec![0.0; m * n];
                 gemm(1.0, Mat::new(&a, m, k), right, 0.0, MatMut::new(&mut want, m, n));
                 for (i, want) in want.iter_mut().enumerate() {

@@ -172,7 +172,10 @@ impl Pool2d {
     /// Whether all windows are whole and 2 x 2, side by side: by far the most frequent pooling.
     fn is_two_by_two(&self) -> bool {
         let sizes = [self.pool_h, self.pool_w, self.stride_h, self.stride_w];
-        sizes == [2; 4] && (self.pad_top, self.pad_left) == (0, 0) && 2 * self.out_h <= self.in_h && 2 * self.out_w <= self.in_w
+        sizes == [2; 4]
+            && (self.pad_top, self.pad_left) == (0, 0)
+            && 2 * self.out_h <= self.in_h
+            && 2 * self.out_w <= self.in_w
     }
 
     /// Calls `visit(offset of the first cell, offset of the output, channels)` for each vector of channels of each

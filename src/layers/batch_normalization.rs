@@ -393,8 +393,7 @@ impl Layer for BatchNormalization {
         };
         let (gamma, beta) = (values(&self.gamma, 1.0), values(&self.beta, 0.0));
         let each = gamma.data().iter().zip(variance.data());
-        let scales: Vec<f64> =
-            each.map(|(&g, &v)| f64::from(g) / (f64::from(v) + self.epsilon).sqrt()).collect();
+        let scales: Vec<f64> = each.map(|(&g, &v)| f64::from(g) / (f64::from(v) + self.epsilon).sqrt()).collect();
         let each = beta.data().iter().zip(mean.data()).zip(&scales);
         let offsets: Vec<f64> = each.map(|((&b, &m), scale)| f64::from(b) - f64::from(m) * scale).collect();
         Ok([to_tensor(scales.into_iter()), to_tensor(offsets.into_iter())])

@@ -1,7 +1,9 @@
 //! Convolution over a sequence, an image or a volume.
 
 use super::filters::Filters;
-use super::spatial::{DataFormat, Sizes, channels, check_padding, class_of, dims, padded_windows, volume, window_shape};
+use super::spatial::{
+    DataFormat, Sizes, channels, check_padding, class_of, dims, padded_windows, volume, window_shape,
+};
 use super::{Activation, weight_builders};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;

@@ -21,7 +21,9 @@ pub(super) struct Filters<'a> {
 fn rectifier(activation: &Activation) -> Option<Option<f32>> {
     match *activation {
         Activation::Relu => Some(None),
-        Activation::ReluWith { negative_slope: 0.0, max_value, threshold: 0.0 } => Some(max_value.map(|max| max as f32)),
+        Activation::ReluWith { negative_slope: 0.0, max_value, threshold: 0.0 } => {
+            Some(max_value.map(|max| max as f32))
+        }
         _ => None,
     }
 }
@@ -29,14 +31,7 @@ fn rectifier(activation: &Activation) -> Option<Option<f32>> {
 impl Filters<'_> {
     /// Convolves `x`, whose channels are last; the output has the dimensions `dims`. What is `fused` comes instead of
     /// the activation.
-    pub fn forward(
-        &self,
-        x: Tensor,
-        g: &Conv3d,
-        dims: Dims,
-        fused: Fused,
-        cx: &mut Forward<'_>,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, x: Tensor, g: &Conv3d, dims: Dims, fused: Fused, cx: &mut Forward<'_>) -> Result<Tensor> {
         let kernel = self.kernel.value();
         self.check(g.kernel_len(), &kernel, &x)?;
         let Fused { affine, sum, activation, .. } = fused;
@@ -60,8 +55,8 @@ impl Filters<'_> {
         };
         let mut y = sum.unwrap_or_else(|| cx.scratch(&dims));
         ensure!(y.shape() == &dims[..], Shape, "shapes {:?} and {:?} are added but differ", y.shape(), &dims[..]);
-        let layout = g.forward_layout().filter(|_| cx.keeps_weights());
-        let packed = layout.and_then(|layout| self.kernel.packed(layout));
+        let layouts = [g.winograd_layout().filter(|_| !cx.recording()), g.forward_layout()].into_iter().flatten();
+        let packed = layouts.filter(|_| cx.keeps_weights()).find_map(|layout| self.kernel.packed(layout));
         g.forward_packed(x.data(), kernel.data(), packed.as_deref(), epilogue, y.data_mut(), cx.workspace());
         cx.save(x);
         let y = self.data_format.given(y);

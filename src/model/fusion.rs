@@ -99,7 +99,8 @@ pub(super) fn roles(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Role> {
             && matches!(roles[port.node], Role::Alone)
             && let Some(padding @ Fusible::Padding(margins)) = fusible(&nodes[port.node])
         {
-            let positive = matches!(nodes[port.node].inputs[..], [port] if nodes[port.node].layer.layer().ends_in_relu());
+            let positive =
+                matches!(nodes[port.node].inputs[..], [port] if nodes[port.node].layer.layer().ends_in_relu());
             if layer.layer().fuses(&[padding], positive) {
                 group.padding = margins;
                 roles[port.node] = Role::Passes;

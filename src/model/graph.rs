@@ -2,8 +2,10 @@
 
 use super::fusion::{Role, roles};
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Values};
 use crate::kernels::reduce;
+use crate::layer::{
+    Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Values,
+};
 use crate::layers::Input;
 use crate::random;
 use crate::runtime::threads;

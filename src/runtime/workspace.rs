@@ -104,7 +104,7 @@ impl<T: Copy + Default> Pool<T> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Vec<Vec<T>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<Vec<T>>>> {
         // A panic elsewhere leaves the lists usable: they only hold spare buffers.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
