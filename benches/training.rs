@@ -3,17 +3,18 @@
 //! `cargo bench --bench training [-- WORD…]` prints a table of the workloads whose names hold a word.
 //! With `--serve` it is cornu's side of `benches/peers/compare.py`, which compares it with others: these workloads,
 //! and single matrix products and convolutions.
+use cornu::applications::{AlexNet, ResNet20, ResNet50, VGG16};
 use cornu::kernels::conv;
 use cornu::kernels::gemm::{Mat, MatMut, gemm_parallel};
 use cornu::prelude::*;
 use cornu::runtime::{Workspace, threads};
-use ndarray::{Array1, Array4, s};
+use ndarray::{Array1, Array2, Array4, s};
 
 #[path = "peers/serve.rs"]
 mod serve;
 use serve::{Data, Failure, SAMPLES, WARM, numbers, often, once};
 
-const WORKLOADS: [&str; 10] = [
+const WORKLOADS: [&str; 16] = [
     "train mlp 32",
     "train mlp 128",
     "train lenet5 32",
@@ -24,6 +25,12 @@ const WORKLOADS: [&str; 10] = [
     "predict lenet5 256",
     "predict convnet 1",
     "predict convnet 256",
+    "train resnet20 128",
+    "train alexnet 8",
+    "train resnet50 4",
+    "predict resnet50 8",
+    "predict vgg16 1",
+    "predict vgg16 4",
 ];
 
 /// A model with fresh weights.
@@ -82,6 +89,43 @@ fn measure(request: &[&str], x: &Array4<f32>, y: &Array1<u8>) -> Result<Option<f
     }))
 }
 
+/// Those whose single steps are measured.
+const NETWORKS: [&str; 4] = ["resnet20", "resnet50", "alexnet", "vgg16"];
+
+/// One of the classic networks with fresh weights, and the size of its images.
+fn network(kind: &str) -> cornu::Result<Option<(Model, usize)>> {
+    Ok(Some(match kind {
+        "resnet20" => (ResNet20::new().build()?, 32),
+        "resnet50" => (ResNet50::new().build()?, 224),
+        "alexnet" => (AlexNet::new().build()?, 227),
+        "vgg16" => (VGG16::new().build()?, 224),
+        _ => return Ok(None),
+    }))
+}
+
+/// The seconds of a training step (SGD with momentum), or of a prediction of a batch, by one of the classic networks:
+/// made-up images, of which every one takes the same time.
+fn measure_network(request: &[&str]) -> Result<Option<f64>, Failure> {
+    let [task, kind, batch] = request else { return Ok(None) };
+    let batch: usize = batch.parse()?;
+    let Some((mut model, size)) = network(kind)? else { return Ok(None) };
+    let classes = model.output_shape()?.last().unwrap_or_default();
+    let x = Array4::from_shape_vec((batch, size, size, 3), serve::values(batch * size * size * 3))?;
+    Ok(match *task {
+        "train" => {
+            let y = Array1::from_shape_fn(batch, |i| (i * 7 % classes) as u16);
+            model.compile(Sgd::new(1e-3).momentum(0.9), "sparse_categorical_crossentropy", ["accuracy"])?;
+            Some(often(|| model.train_on_batch(&x, &y).map(drop))?)
+        }
+        "predict" => {
+            let mut predictor = model.predictor();
+            let mut y = Array2::zeros((batch, classes));
+            Some(often(|| predictor.predict_into(&x, y.view_mut()))?)
+        }
+        _ => None,
+    })
+}
+
 /// The seconds of a matrix product of these sizes: the same work as `gemm` of the other peers.
 fn product(sizes: &[usize]) -> Result<Option<f64>, Failure> {
     let &[m, n, k] = sizes else { return Ok(None) };
@@ -115,6 +159,9 @@ fn convolution(sizes: &[usize], backward: bool) -> Result<Option<f64>, Failure> 
 
 /// The median of five measurements.
 fn median(request: &[&str], x: &Array4<f32>, y: &Array1<u8>) -> Result<f64, Failure> {
+    if let Some(seconds) = measure_network(request)? {
+        return Ok(seconds);
+    }
     let mut seconds = Vec::new();
     for _ in 0..5 {
         seconds.extend(measure(request, x, y)?);
@@ -134,14 +181,15 @@ fn main() -> Result<(), Failure> {
             ["gemm", sizes @ ..] => product(&numbers(sizes)?),
             ["conv_forward", sizes @ ..] => convolution(&numbers(sizes)?, false),
             ["conv_step", sizes @ ..] => convolution(&numbers(sizes)?, true),
-            _ => measure(request, &x, &y),
+            _ => Ok(measure_network(request)?.or(measure(request, &x, &y)?)),
         });
     }
     let cores = serve::threads();
     println!("{:<20} {:>14} {:>14} {:>7}", "samples a second", "1 thread", format!("{cores} threads"), "ratio");
     for name in WORKLOADS.iter().filter(|name| arguments.is_empty() || arguments.iter().any(|a| name.contains(a))) {
         let request: Vec<&str> = name.split(' ').collect();
-        let samples = if request[2] == "1" { 1.0 } else { SAMPLES as f64 };
+        let batch: f64 = request[2].parse()?;
+        let samples = if batch == 1.0 || NETWORKS.contains(&request[1]) { batch } else { SAMPLES as f64 };
         let one = threads::with_num_threads(1, || median(&request, &x, &y).map_err(|e| e.to_string()))?;
         let all = threads::with_num_threads(cores, || median(&request, &x, &y).map_err(|e| e.to_string()))?;
         println!("{name:<20} {:>14.0} {:>14.0} {:>7.2}", samples / one, samples / all, one / all);

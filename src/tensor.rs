@@ -28,8 +28,22 @@ pub struct Tensor {
 }
 
 struct Buffer {
+    /// The first ones are the tensor's.
     values: Vec<f32>,
+    len: usize,
     home: Option<Arc<Workspace>>,
+}
+
+impl Buffer {
+    /// Of the tensor's own memory.
+    fn own(values: Vec<f32>) -> Self {
+        Buffer { len: values.len(), values, home: None }
+    }
+
+    /// Of a workspace's memory.
+    fn of(len: usize, home: Arc<Workspace>) -> Self {
+        Buffer { values: home.take_at_least(len), len, home: Some(home) }
+    }
 }
 
 impl Drop for Buffer {
@@ -54,7 +68,7 @@ impl Tensor {
             "a tensor of shape {shape:?} cannot be made of {} values",
             values.len()
         );
-        Ok(Tensor { dims: Dims::from_slice(shape), buffer: Arc::new(Buffer { values, home: None }) })
+        Ok(Tensor { dims: Dims::from_slice(shape), buffer: Arc::new(Buffer::own(values)) })
     }
 
     /// A tensor full of zeros.
@@ -66,15 +80,15 @@ impl Tensor {
     pub fn full(shape: impl AsRef<[usize]>, value: f32) -> Self {
         let dims = Dims::from_slice(shape.as_ref());
         let values = vec![value; dims.iter().product()];
-        Tensor { dims, buffer: Arc::new(Buffer { values, home: None }) }
+        Tensor { dims, buffer: Arc::new(Buffer::own(values)) }
     }
 
     /// A tensor whose memory comes from `workspace` and returns there. **Its values are whatever was
     /// left there: overwrite them all.**
     pub fn scratch(shape: impl AsRef<[usize]>, workspace: &Arc<Workspace>) -> Self {
         let dims = Dims::from_slice(shape.as_ref());
-        let values = workspace.take(dims.iter().product());
-        Tensor { dims, buffer: Arc::new(Buffer { values, home: Some(workspace.clone()) }) }
+        let buffer = Buffer::of(dims.iter().product(), workspace.clone());
+        Tensor { dims, buffer: Arc::new(buffer) }
     }
 
     /// A tensor of another shape whose memory comes from where this one's does. **Its values are
@@ -98,7 +112,7 @@ impl Tensor {
 
     /// The number of values.
     pub fn len(&self) -> usize {
-        self.buffer.values.len()
+        self.buffer.len
     }
 
     /// Whether there are no values.
@@ -118,24 +132,30 @@ impl Tensor {
 
     /// All values, in row-major order.
     pub fn data(&self) -> &[f32] {
-        &self.buffer.values
+        &self.buffer.values[..self.buffer.len]
     }
 
     /// All values, to be written. Copies them first if another tensor shares them.
     pub fn data_mut(&mut self) -> &mut [f32] {
         if Arc::get_mut(&mut self.buffer).is_none() {
-            let home = self.buffer.home.clone();
-            let mut values = match &home {
-                Some(home) => home.take(self.buffer.values.len()),
-                None => vec![0.0; self.buffer.values.len()],
-            };
-            values.copy_from_slice(&self.buffer.values);
-            self.buffer = Arc::new(Buffer { values, home });
+            self.buffer = Arc::new(match &self.buffer.home {
+                Some(home) => {
+                    let mut copy = Buffer::of(self.len(), home.clone());
+                    copy.values[..self.len()].copy_from_slice(self.data());
+                    copy
+                }
+                None => Buffer::own(self.data().to_vec()),
+            });
         }
         match Arc::get_mut(&mut self.buffer) {
-            Some(buffer) => &mut buffer.values,
+            Some(buffer) => &mut buffer.values[..buffer.len],
             None => unreachable!("the buffer was just made unique"),
         }
+    }
+
+    /// Whether another tensor has the same memory, so that writing to this one copies its values first.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.buffer) > 1
     }
 
     /// The values of sample `i`.
@@ -200,8 +220,12 @@ impl Tensor {
     /// The values, without a copy if nothing else shares them.
     pub fn into_vec(self) -> Vec<f32> {
         match Arc::try_unwrap(self.buffer) {
-            Ok(mut buffer) => std::mem::take(&mut buffer.values),
-            Err(shared) => shared.values.clone(),
+            Ok(mut buffer) => {
+                let mut values = std::mem::take(&mut buffer.values);
+                values.truncate(buffer.len);
+                values
+            }
+            Err(shared) => shared.values[..shared.len].to_vec(),
         }
     }
 }
@@ -225,7 +249,7 @@ impl From<ArrayD<f32>> for Tensor {
         } else {
             array.iter().copied().collect()
         };
-        Tensor { dims, buffer: Arc::new(Buffer { values, home: None }) }
+        Tensor { dims, buffer: Arc::new(Buffer::own(values)) }
     }
 }
 
@@ -265,6 +289,25 @@ mod tests {
         drop(shared);
         let again = [Tensor::scratch([12], &workspace), Tensor::scratch([12], &workspace)];
         assert!(again.iter().any(|t| t.data().as_ptr() == address));
+    }
+
+    #[test]
+    fn large_buffers_serve_for_other_lengths_too() {
+        let workspace = Workspace::new();
+        let large = Tensor::scratch([1 << 18], &workspace);
+        let address = large.data().as_ptr();
+        drop(large);
+        let mut smaller = Tensor::scratch([1 << 8, 1 << 8], &workspace);
+        assert_eq!((smaller.data().as_ptr(), smaller.len(), smaller.data().len()), (address, 1 << 16, 1 << 16));
+        smaller.data_mut().fill(1.0);
+        let mut copy = smaller.clone();
+        copy.data_mut()[0] = 2.0;
+        assert_eq!((smaller.data()[0], copy.data()[0], copy.data()[1]), (1.0, 2.0, 1.0));
+        assert_eq!(smaller.into_vec().len(), 1 << 16);
+        // Neither for much smaller ones, nor for larger ones.
+        drop(Tensor::scratch([1 << 18], &workspace));
+        assert_ne!(Tensor::scratch([1 << 10], &workspace).len(), 1 << 18);
+        assert_eq!(Tensor::scratch([1 << 19], &workspace).len(), 1 << 19);
     }
 
     #[test]

@@ -42,6 +42,10 @@ def rows():
         yield Row(f"predict {which}", f"predict {which}", "samples/s", lambda s: SAMPLES / s)
     for which in ("lenet5 1", "convnet 1"):
         yield Row(f"predict {which}", f"predict {which}", "us", lambda s: 1e6 * s)
+    for which in ("train resnet20 128", "train alexnet 8", "train resnet50 4", "predict resnet50 8", "predict vgg16 1",
+                  "predict vgg16 4"):
+        batch = int(which.split()[-1])
+        yield Row(which, which, "images/s", lambda s, batch=batch: batch / s)
     for which in epochs:
         yield Row(f"threads {which}", f"train {which}", "samples/s", lambda s: SAMPLES / s, ["cornu", "cornu-1"])
     yield Row("memory lenet5 32", "train lenet5 32", "MiB", None)

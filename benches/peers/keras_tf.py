@@ -67,8 +67,71 @@ def answer(task, *words):
             return often(lambda: model.predict_on_batch(image))
         model.predict(x[:WARM], batch, verbose=0)
         return once(lambda: model.predict(x, batch, verbose=0))
+    if task in ("train", "predict") and words[0] in ("resnet20", "resnet50", "alexnet", "vgg16"):
+        return classic(task, *words)
     if task in ("conv_forward", "conv_step"):
         return convolution(task == "conv_step", *words)
+
+
+@functools.lru_cache(1)
+def network(kind):
+    """A classic network, compiled."""
+    if kind == "resnet50":
+        model = keras.applications.ResNet50(weights=None)
+    elif kind == "vgg16":
+        model = keras.applications.VGG16(weights=None)
+    elif kind == "resnet20":
+        model = resnet20()
+    else:
+        model = alexnet()
+    model.compile(keras.optimizers.SGD(1e-3, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"],
+                  jit_compile=False)
+    return model
+
+
+def resnet20():
+    def normalized(x, filters, strides=1):
+        x = L.Conv2D(filters, 3, strides, "same", use_bias=False, kernel_initializer="he_normal")(x)
+        return L.BatchNormalization(epsilon=1.001e-5)(x)
+
+    image = keras.Input((32, 32, 3))
+    x = L.ReLU()(normalized(image, 16))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            shortcut, strides = x, 2 if filters > 16 and not block else 1
+            if strides > 1:
+                pads = ((0, 0), (filters // 4, filters // 4))
+                shortcut = L.MaxPooling2D(1, 2)(x)
+                # Channels last are to this layer the columns of an image with its channels first.
+                shortcut = L.ZeroPadding2D(pads, data_format="channels_first")(shortcut)
+            x = normalized(L.ReLU()(normalized(x, filters, strides)), filters)
+            x = L.ReLU()(L.Add()([shortcut, x]))
+    return keras.Model(image, L.Dense(10, "softmax")(L.GlobalAveragePooling2D()(x)))
+
+
+class Normalization(L.Layer):
+    """AlexNet's response normalization."""
+
+    def call(self, x):
+        return tf.nn.local_response_normalization(x, 2, 2.0, 1e-4, 0.75)
+
+
+def alexnet():
+    convolution = lambda *arguments: L.Conv2D(*arguments, activation="relu")
+    return keras.Sequential([
+        keras.Input((227, 227, 3)), convolution(96, 11, 4), Normalization(), L.MaxPooling2D(3, 2),
+        convolution(256, 5, 1, "same"), Normalization(), L.MaxPooling2D(3, 2), convolution(384, 3, 1, "same"),
+        convolution(384, 3, 1, "same"), convolution(256, 3, 1, "same"), L.MaxPooling2D(3, 2), L.Flatten(),
+        L.Dense(4096, "relu"), L.Dropout(0.5), L.Dense(4096, "relu"), L.Dropout(0.5), L.Dense(1000, "softmax")])
+
+
+def classic(task, kind, batch):
+    model = network(kind)
+    images = np.random.default_rng(2).random((batch, *model.input_shape[1:]), np.float32)
+    if task == "train":
+        classes = np.arange(batch) % 10
+        return often(lambda: model.train_on_batch(images, classes))
+    return often(lambda: model.predict_on_batch(images))
 
 
 def convolution(backward, n, h, w, inputs, outputs, size, stride, padding, groups):

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
+from classic_torch import NETWORKS
 from common import SAMPLES, THREADS, WARM, images, often, once, serve
 from torch import nn
 
@@ -68,6 +69,32 @@ def predict(kind, batch):
     return once(lambda: torch.cat([model(part) for part in x.split(batch)]))
 
 
+def train_network(kind, batch):
+    """A step of a classic network, on made-up images."""
+    network, size = NETWORKS[kind]
+    model = network().to(memory_format=LAYOUT).train()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9, fused=True)
+    images = torch.rand(batch, 3, size, size).to(memory_format=LAYOUT)
+    classes = torch.arange(batch) % 10
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(model(images), classes)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return often(step)
+
+
+@torch.inference_mode()
+def predict_network(kind, batch):
+    network, size = NETWORKS[kind]
+    model = nn.Sequential(network(), nn.Softmax(1)).to(memory_format=LAYOUT).eval()
+    images = torch.rand(batch, 3, size, size).to(memory_format=LAYOUT)
+    return often(lambda: model(images))
+
+
 @torch.inference_mode()
 def gemm(m, n, k):
     a, b, c = torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)
@@ -90,6 +117,8 @@ def convolution(backward, n, h, w, inputs, outputs, size, stride, padding, group
 def answer(task, *words):
     if task in ("train", "predict") and words[0] in BODY and not (CHANNELS_LAST and words[0] in ("mlp", "lstm")):
         return (train if task == "train" else predict)(*words)
+    if task in ("train", "predict") and words[0] in NETWORKS:
+        return (train_network if task == "train" else predict_network)(*words)
     if task == "gemm" and not CHANNELS_LAST:
         return gemm(*words)
     if task in ("conv_forward", "conv_step"):

@@ -17,13 +17,14 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod wide;
+pub(super) mod winograd;
 
 use super::epilogue::Epilogue;
 use super::packed::{Layout, Packed};
 use super::reduce;
 use super::simd::Isa;
 use crate::error::{Result, ensure};
-use crate::runtime::{Workspace, threads};
+use crate::runtime::{Workspace, threads, winograd_allowed};
 use crate::shape::{Padding, Window};
 use direct::Kernel;
 pub use plan::Plan;
@@ -259,7 +260,36 @@ impl Conv2d {
         self.check(x.len(), kernel.len(), y.len());
         epilogue.check(self.out_c, y.len());
         let isa = Isa::get();
-        match plan::forward(self, isa) {
+        if let Some(packed) = packed.filter(|packed| matches!(packed.layout(), Layout::Winograd { .. })) {
+            assert!(self.is_winograd() && epilogue.gate.is_none(), "a turned kernel for another convolution");
+            return self.winograd(isa, x, packed, epilogue, y, workspace);
+        }
+        let plan = plan::forward(self, isa);
+        let product = matches!(plan, plan::Forward::Product);
+        if let Some(scale) = epilogue.scale.filter(|_| !product) {
+            // These kernels are small.
+            let mut scaled = workspace.take(kernel.len());
+            for (to, from) in scaled.chunks_exact_mut(self.out_c).zip(kernel.chunks_exact(self.out_c)) {
+                to.iter_mut().zip(from).zip(scale).for_each(|((to, from), scale)| *to = from * scale);
+            }
+            self.forward_packed(x, &scaled, None, Epilogue { scale: None, ..epilogue }, y, workspace);
+            return workspace.give(scaled);
+        }
+        if epilogue.sum && matches!(plan, plan::Forward::Depthwise) {
+            let mut more = workspace.take(y.len());
+            self.depthwise(
+                isa,
+                x,
+                kernel,
+                Epilogue { bias: epilogue.bias, ..Epilogue::default() },
+                &mut more,
+                workspace,
+            );
+            reduce::add(y, &more);
+            epilogue.end().apply(y);
+            return workspace.give(more);
+        }
+        match plan {
             plan::Forward::Depthwise => {
                 self.depthwise(isa, x, kernel, epilogue, y, workspace);
                 if epilogue.gate.is_some() {
@@ -271,6 +301,11 @@ impl Conv2d {
                 self.convolve(isa, x, Kernel { values: kernel, turned: false, packed }, epilogue, y, workspace);
             }
         }
+    }
+
+    /// The turned kernel of Winograd's way, if that pays: results differ by rounding errors.
+    pub(crate) fn winograd_layout(&self) -> Option<Layout> {
+        (winograd_allowed() && self.is_winograd()).then_some(Layout::Winograd { in_c: self.in_c, out_c: self.out_c })
     }
 
     /// How the forward pass reads a kernel, if it pays to keep a copy of it.

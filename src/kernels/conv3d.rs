@@ -153,6 +153,11 @@ impl Conv3d {
         workspace.give(turned);
     }
 
+    /// As [`Conv2d::winograd_layout`].
+    pub(crate) fn winograd_layout(&self) -> Option<Layout> {
+        if self.flat() { self.plane.winograd_layout() } else { None }
+    }
+
     /// How [`forward`](Self::forward) reads a kernel, if it pays to keep a copy of it.
     pub(crate) fn forward_layout(&self) -> Option<Layout> {
         if self.flat() { self.plane.forward_layout() } else { None }

@@ -1,9 +1,11 @@
 //! What is done to the results of a product while they are still in registers.
 
+use super::simd::Lanes;
 use super::tile::{End, Start};
 use super::vectorised;
 
-/// What is done to each result before it is stored: first the bias, then the ReLU or the gate.
+/// What is done to each result before it is stored: first the scale, then the bias, then the sum, then the ReLU or the
+/// gate.
 ///
 /// ```
 /// use cornu::kernels::{Epilogue, gemm::{Mat, gemm_with}};
@@ -14,10 +16,17 @@ use super::vectorised;
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
+    /// Is multiplied with: a value for each column, or output channel, as of a normalization behind a convolution.
+    /// Of convolutions alone.
+    pub scale: Option<&'a [f32]>,
     /// Is added: a value for each column, or output channel.
     pub bias: Option<&'a [f32]>,
-    /// Whether negative results become 0.
+    /// Whether results are added to what lies in their place: the end of a residual block. Of convolutions alone.
+    pub sum: bool,
+    /// Whether negative results become 0 ...
     pub relu: bool,
+    /// ... and then those above this one this one: 6, of a ReLU6.
+    pub most: Option<f32>,
     /// Values that lie as the results do: where one is not above 0, the result becomes 0. That is the gradient of a
     /// ReLU that gave these values. Not together with `relu`.
     pub gate: Option<&'a [f32]>,
@@ -31,22 +40,51 @@ impl<'a> From<Option<&'a [f32]>> for Epilogue<'a> {
 
 impl<'a> Epilogue<'a> {
     /// # Panics
-    /// When the bias is not one value for each of the columns, or the gate not one for each of the results.
+    /// When the scale or the bias is not one value for each of the columns, or the gate not one for each of the
+    /// results.
     pub(super) fn check(&self, columns: usize, results: usize) {
+        assert!(self.scale.is_none_or(|scale| scale.len() == columns), "length of the scale");
         assert!(self.bias.is_none_or(|bias| bias.len() == columns), "length of the bias");
+        assert!(self.relu || self.most.is_none(), "only a ReLU has an upper limit");
         assert!(self.gate.is_none_or(|gate| gate.len() == results && !self.relu), "length of the gate");
     }
 
     /// What the sums of the columns from this one on begin with.
     pub(super) fn start(&self, column: usize) -> Start<'a> {
-        self.bias.map_or(Start::Zero, |bias| Start::Bias(&bias[column..]))
+        let bias = self.bias.map(|bias| &bias[column..]);
+        match (self.scale, self.sum, bias) {
+            (None, false, None) => Start::Zero,
+            (None, false, Some(bias)) => Start::Bias(bias),
+            (scale, sum, bias) => Start::Whole { scale: scale.map(|scale| &scale[column..]), bias, sum },
+        }
+    }
+
+    /// What the ReLU, if there is one, makes of a result.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    #[inline(always)]
+    pub(super) unsafe fn rectified<L: Lanes>(&self, sum: L) -> L {
+        if !self.relu {
+            return sum;
+        }
+        // SAFETY: as the caller promised.
+        unsafe {
+            let positive = L::splat(0.0).max(sum);
+            self.most.map_or(positive, |most| L::splat(most).min(positive))
+        }
+    }
+
+    /// Whether it is more than products over parts of a sum can do.
+    pub(super) fn needs_whole_sums(&self) -> bool {
+        self.scale.is_some() || self.sum
     }
 
     /// What is done at their end.
     pub(super) fn end(&self) -> End<'a> {
         match (self.gate, self.relu) {
             (Some(gate), _) => End::Gate(gate),
-            (None, true) => End::Relu,
+            (None, true) => End::Relu(self.most.unwrap_or(f32::INFINITY)),
             (None, false) => End::Plain,
         }
     }
@@ -57,9 +95,14 @@ impl End<'_> {
     pub(super) fn apply(self, y: &mut [f32]) {
         match self {
             End::Plain => {}
-            End::Relu => vectorised(
+            End::Relu(most) => vectorised(
                 #[inline(always)]
-                move || y.iter_mut().for_each(|y| *y = if *y < 0.0 { 0.0 } else { *y }),
+                move || {
+                    y.iter_mut().for_each(|y| {
+                        let positive = if *y < 0.0 { 0.0 } else { *y };
+                        *y = if positive > most { most } else { positive };
+                    });
+                },
             ),
             End::Gate(gate) => vectorised(
                 #[inline(always)]

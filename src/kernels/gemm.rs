@@ -188,6 +188,7 @@ pub fn transpose(a: Mat, to: &mut [f32]) {
 pub fn gemm_with<'e>(a: Mat, b: Mat, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
     let (rows, cols, epilogue) = (a.rows, b.cols, epilogue.into());
     epilogue.check(cols, c.len());
+    assert!(!epilogue.needs_whole_sums(), "the scale and the sum of an epilogue are for convolutions");
     let old = epilogue.bias.map_or(Old::Times(0.0), Old::Bias);
     multiply(1.0, a, b, old, epilogue.end(), MatMut::new(c, rows, cols), true);
 }
@@ -196,6 +197,7 @@ pub fn gemm_with<'e>(a: Mat, b: Mat, epilogue: impl Into<Epilogue<'e>>, c: &mut 
 pub(crate) fn gemm_packed<'e>(a: Mat, b: &Packed, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
     let (rows, cols, epilogue) = (a.rows, b.size()[1], epilogue.into());
     epilogue.check(cols, c.len());
+    assert!(!epilogue.needs_whole_sums(), "the scale and the sum of an epilogue are for convolutions");
     multiply_packed(a, b, epilogue.start(0), epilogue.end(), MatMut::new(c, rows, cols));
 }
 
@@ -736,7 +738,8 @@ mod tests {
                 let turn = draws.below(2) == 1;
                 let right = if turn { Mat::new(&b, n, k).t() } else { Mat::new(&b, k, n) };
                 let (bias, kind) = ((draws.below(2) == 1).then_some(&bias[..]), draws.below(3));
-                let epilogue = Epilogue { bias, relu: kind == 1, gate: (kind == 2).then_some(&gate[..]) };
+                let epilogue =
+                    Epilogue { bias, relu: kind == 1, gate: (kind == 2).then_some(&gate[..]), ..Epilogue::default() };
                 let mut want = vec![0.0; m * n];
                 gemm(1.0, Mat::new(&a, m, k), right, 0.0, MatMut::new(&mut want, m, n));
                 for (i, want) in want.iter_mut().enumerate() {

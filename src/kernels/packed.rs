@@ -1,9 +1,11 @@
 //! Right operands that are copied once, as tiles read them, and used until they change: the weights of layers.
 
+use super::conv::winograd::{POINTS, factors};
 use super::product::{Panels, Source, copy_rows};
 use super::scratch::Aligned;
 use super::simd::Isa;
 use super::tile::Sizes;
+use super::vectorised;
 use std::ops::Range;
 
 /// Which values of a weight are a right operand, and in which order.
@@ -13,6 +15,8 @@ pub(crate) enum Layout {
     Matrix { first: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize },
     /// The kernel of a convolution: so many values that an output sees, and output channels.
     Kernel { depth: usize, out_c: usize, groups: usize },
+    /// A kernel of 3 x 3, turned as [`winograd`](super::conv::winograd) multiplies with it: a group for each point.
+    Winograd { in_c: usize, out_c: usize },
 }
 
 impl Layout {
@@ -36,6 +40,7 @@ impl Layout {
         match self {
             Layout::Matrix { rows, cols, .. } => [rows, cols],
             Layout::Kernel { depth, out_c, groups } => [depth, out_c / groups],
+            Layout::Winograd { in_c, out_c } => [in_c, out_c],
         }
     }
 
@@ -44,18 +49,51 @@ impl Layout {
     pub(crate) fn is_kept(self) -> bool {
         let [rows, cols] = self.size();
         let matrix = matches!(self, Layout::Matrix { .. });
-        self.groups() * rows * cols <= MOST && !(matrix && Isa::get().is_portable())
+        let each = if matches!(self, Layout::Winograd { .. }) { 9 } else { self.groups() };
+        each * rows * cols <= MOST && !(matrix && Isa::get().is_portable())
+    }
+
+    /// The values of a copy.
+    fn values(self) -> usize {
+        let [rows, cols] = self.size();
+        self.groups() * rows * cols.next_multiple_of(Sizes::of(Isa::get()).lanes)
+    }
+
+    /// The memory that a copy takes.
+    pub(crate) fn bytes(self) -> usize {
+        size_of::<f32>() * self.values()
     }
 
     fn groups(self) -> usize {
         match self {
             Layout::Matrix { .. } => 1,
             Layout::Kernel { groups, .. } => groups,
+            Layout::Winograd { .. } => POINTS,
         }
     }
 }
 
-/// The most values of a copy: 16 MiB.
+/// What becomes of a kernel of 3 x 3 in a point.
+fn turn(kernel: &[f32], point: usize, to: &mut [f32]) {
+    let factors = factors(point);
+    let taps: [&[f32]; 9] = std::array::from_fn(|tap| &kernel[tap * to.len()..][..to.len()]);
+    vectorised(
+        #[inline(always)]
+        move || {
+            for (i, to) in to.chunks_mut(CHUNK).enumerate() {
+                to.fill(0.0);
+                for (tap, factor) in taps.iter().zip(factors).filter(|(_, factor)| *factor != 0.0) {
+                    to.iter_mut().zip(&tap[i * CHUNK..]).for_each(|(to, tap)| *to += factor * tap);
+                }
+            }
+        },
+    );
+}
+
+/// Values of a point that are made at once: they stay in the first-level cache.
+const CHUNK: usize = 1 << 12;
+
+/// The most values of a weight that is copied: 16 MiB.
 const MOST: usize = 4 << 20;
 
 /// A copy of such an operand.
@@ -73,9 +111,7 @@ impl Packed {
     /// # Panics
     /// When there are not enough of them.
     pub(crate) fn new(layout: Layout, values: &[f32]) -> Self {
-        let (isa, [rows, cols]) = (Isa::get(), layout.size());
-        let len = layout.groups() * rows * cols.next_multiple_of(Sizes::of(isa).lanes);
-        let mut packed = Packed { layout, isa, values: Aligned::new(len) };
+        let mut packed = Packed { layout, isa: Isa::get(), values: Aligned::new(layout.values()) };
         packed.renew(values);
         packed
     }
@@ -94,6 +130,10 @@ impl Packed {
             return;
         }
         let len = self.values.len() / self.layout.groups();
+        let mut turned = match self.layout {
+            Layout::Winograd { .. } => vec![0.0; rows * cols],
+            _ => Vec::new(),
+        };
         for (group, panels) in self.values.chunks_exact_mut(len).enumerate() {
             let source = match self.layout {
                 Layout::Matrix { first, row_stride, col_stride, .. } => {
@@ -101,6 +141,10 @@ impl Packed {
                 }
                 Layout::Kernel { out_c, .. } => {
                     Source { data: &from[group * cols..], row_stride: out_c, col_stride: 1 }
+                }
+                Layout::Winograd { .. } => {
+                    turn(from, group, &mut turned);
+                    Source { data: &turned, row_stride: cols, col_stride: 1 }
                 }
             };
             copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);

@@ -2,7 +2,7 @@
 
 use super::reduce;
 use super::simd::{Isa, Lanes, Work};
-use crate::error::{Result, ensure};
+use crate::error::{Error, Result, ensure};
 use crate::runtime::threads;
 use crate::shape::{Padding, Window};
 use std::ops::Range;
@@ -56,6 +56,21 @@ impl Pool2d {
             pad_top: rows.before,
             pad_left: cols.before,
         })
+    }
+
+    /// The same with so many more rows and columns of padding, before and after; in this one there is none.
+    ///
+    /// # Errors
+    /// When the padding is too large.
+    pub(crate) fn with_margins(self, [rows, cols]: [[usize; 2]; 2]) -> Result<Self> {
+        let larger = |n: usize, [before, after]: [usize; 2]| {
+            let sum = before.checked_add(n).and_then(|n| n.checked_add(after));
+            sum.ok_or_else(|| Error::Argument(format!("a padding of ({before}, {after}) is too large")))
+        };
+        let input = [self.batch, larger(self.in_h, rows)?, larger(self.in_w, cols)?, self.channels];
+        let (pool, strides) = ([self.pool_h, self.pool_w], [self.stride_h, self.stride_w]);
+        let padded = Pool2d::new(input, pool, strides, Padding::Valid)?;
+        Ok(Pool2d { in_h: self.in_h, in_w: self.in_w, pad_top: rows[0], pad_left: cols[0], ..padded })
     }
 
     /// The number of values in the input.
@@ -157,7 +172,10 @@ impl Pool2d {
     /// Whether all windows are whole and 2 x 2, side by side: by far the most frequent pooling.
     fn is_two_by_two(&self) -> bool {
         let sizes = [self.pool_h, self.pool_w, self.stride_h, self.stride_w];
-        sizes == [2; 4] && 2 * self.out_h <= self.in_h && 2 * self.out_w <= self.in_w
+        sizes == [2; 4]
+            && (self.pad_top, self.pad_left) == (0, 0)
+            && 2 * self.out_h <= self.in_h
+            && 2 * self.out_w <= self.in_w
     }
 
     /// Calls `visit(offset of the first cell, offset of the output, channels)` for each vector of channels of each

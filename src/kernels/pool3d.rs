@@ -4,7 +4,7 @@
 //! many real cells, its mean is that of their means.
 
 use super::pool::Pool2d;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ensure};
 use crate::runtime::Workspace;
 use crate::shape::Padding;
 
@@ -31,6 +31,18 @@ impl Pool3d {
         let cells = slices.out_h * slices.out_w;
         let depths = Pool2d::new([batch, depth, cells, channels], [pool[0], 1], [strides[0], 1], padding)?;
         Ok(Pool3d { batch, slices, depths: ((pool[0], strides[0]) != (1, 1)).then_some(depths) })
+    }
+
+    /// The same with so many more rows and columns of padding, before and after, around each image.
+    ///
+    /// # Errors
+    /// As for [`Pool2d::with_margins`].
+    pub(crate) fn with_margins(self, margins: [[usize; 2]; 2]) -> Result<Self> {
+        if margins == [[0; 2]; 2] {
+            return Ok(self);
+        }
+        ensure!(self.depths.is_none(), Argument, "a volume cannot be pooled with margins around its slices");
+        Ok(Pool3d { slices: self.slices.with_margins(margins)?, ..self })
     }
 
     /// The shape of the output.

@@ -33,6 +33,9 @@ pub(super) enum Start<'a> {
     Bias(&'a [f32]),
     /// What `c` holds.
     Sum,
+    /// Of sums that are whole: they are first multiplied with a value for each column, then a value for each column is
+    /// added, then, where `sum` says so, what `c` holds.
+    Whole { scale: Option<&'a [f32]>, bias: Option<&'a [f32]>, sum: bool },
 }
 
 impl Start<'_> {
@@ -40,6 +43,9 @@ impl Start<'_> {
     pub(super) fn from(self, column: usize) -> Self {
         match self {
             Start::Bias(bias) => Start::Bias(&bias[column..]),
+            Start::Whole { scale, bias, sum } => {
+                Start::Whole { scale: scale.map(|scale| &scale[column..]), bias: bias.map(|bias| &bias[column..]), sum }
+            }
             start => start,
         }
     }
@@ -49,8 +55,8 @@ impl Start<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End<'a> {
     Plain,
-    /// Negative ones become 0.
-    Relu,
+    /// Negative ones become 0, and those above this one this one.
+    Relu(f32),
     /// Those become 0 for which the value here, which lie as in `c`, is not above 0: the gradient of a ReLU that gave
     /// these values.
     Gate(&'a [f32]),
@@ -179,13 +185,15 @@ pub(super) unsafe fn tile_at(
     let vectors = cols.next_multiple_of(table.sizes.lanes);
     let masked = depth > 0 && (depth - 1) * right.step + vectors > right.b.len();
     let tile = table_of_rows[rows - 1][usize::from(masked)];
-    let (start, bias) = match start {
-        Start::Zero => (Begin::Zero, std::ptr::null()),
-        Start::Sum => (Begin::Sum, std::ptr::null()),
-        Start::Bias(bias) => {
-            assert!(bias.len() >= cols, "a bias for each column");
-            (Begin::Bias, bias.as_ptr())
-        }
+    let (scale, bias, sum) = match start {
+        Start::Zero => (None, None, false),
+        Start::Sum => (None, None, true),
+        Start::Bias(bias) => (None, Some(bias), false),
+        Start::Whole { scale, bias, sum } => (scale, bias, sum),
+    };
+    let of_columns = |values: Option<&[f32]>| {
+        assert!(values.is_none_or(|values| values.len() >= cols), "a value for each column");
+        values.map_or(std::ptr::null(), <[f32]>::as_ptr)
     };
     let gate = match end {
         End::Gate(gate) => {
@@ -206,9 +214,11 @@ pub(super) unsafe fn tile_at(
         cols,
         c,
         c_step,
-        start,
-        bias,
-        relu: matches!(end, End::Relu),
+        scale: of_columns(scale),
+        bias: of_columns(bias),
+        sum,
+        relu: matches!(end, End::Relu(_)),
+        most: if let End::Relu(most) = end { most } else { f32::INFINITY },
         gate,
     };
     // SAFETY: all that a tile reads and writes lies in the slices and in what the caller promised of `c`, as was
@@ -222,13 +232,6 @@ pub(super) fn split(len: usize, most: usize) -> impl Iterator<Item = std::ops::R
     (0..count).map(move |i| i * len / count..(i + 1) * len / count)
 }
 
-#[derive(Clone, Copy)]
-enum Begin {
-    Zero,
-    Bias,
-    Sum,
-}
-
 /// The arguments of a tile, checked.
 struct Raw<'a> {
     a: *const f32,
@@ -240,10 +243,13 @@ struct Raw<'a> {
     cols: usize,
     c: *mut f32,
     c_step: usize,
-    start: Begin,
+    /// Null without one, as the next one and the gate.
+    scale: *const f32,
     bias: *const f32,
+    /// Whether what `c` holds is added.
+    sum: bool,
     relu: bool,
-    /// Null without one.
+    most: f32,
     gate: *const f32,
 }
 
@@ -340,7 +346,7 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED:
             let mask = L::first(raw.cols - (VECTORS - 1) * L::LEN);
             let last = VECTORS - 1;
             let mut sums = [[L::splat(0.0); VECTORS]; ROWS];
-            if let Begin::Bias = raw.start {
+            if !raw.bias.is_null() && raw.scale.is_null() {
                 for v in 0..VECTORS {
                     let from = raw.bias.add(v * L::LEN);
                     let bias = if v < last { L::load(from) } else { L::load_part(from, mask) };
@@ -382,7 +388,20 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED:
                     }
                 }
             }
-            if let Begin::Sum = raw.start {
+            if !raw.scale.is_null() {
+                for v in 0..VECTORS {
+                    let load = |from: *const f32| {
+                        let from = from.add(v * L::LEN);
+                        if v < last { L::load(from) } else { L::load_part(from, mask) }
+                    };
+                    let scale = load(raw.scale);
+                    let bias = if raw.bias.is_null() { L::splat(0.0) } else { load(raw.bias) };
+                    for row in &mut sums {
+                        row[v] = row[v].mul_add(scale, bias);
+                    }
+                }
+            }
+            if raw.sum {
                 for (i, row) in sums.iter_mut().enumerate() {
                     for (v, sum) in row.iter_mut().enumerate() {
                         let from = raw.c.add(i * raw.c_step + v * L::LEN);
@@ -393,7 +412,7 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED:
             if raw.relu {
                 for row in &mut sums {
                     for sum in row {
-                        *sum = L::splat(0.0).max(*sum);
+                        *sum = L::splat(raw.most).min(L::splat(0.0).max(*sum));
                     }
                 }
             }

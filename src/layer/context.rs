@@ -1,6 +1,6 @@
 //! The contexts of a forward and of a backward call, and what passes between them.
 
-use super::{Gradients, Layer, LayerHandle, Param, Values};
+use super::{Fused, Gradients, Layer, LayerHandle, Param, Values};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::random::{self, Rng};
@@ -64,6 +64,13 @@ pub struct Arguments {
     pub masked: bool,
 }
 
+impl Arguments {
+    /// Whether the call is given nothing by name.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.tensors.is_empty() && !self.masked
+    }
+}
+
 /// The masks of inputs or outputs: for sequences `(batch, time)`, 1 where a step counts and 0 where it does not.
 pub type Masks = SmallVec<[Option<Tensor>; 1]>;
 
@@ -81,6 +88,7 @@ pub struct Forward<'a> {
     pub(crate) trainable: bool,
     pub(crate) recording: bool,
     pub(crate) inputs_need_gradient: bool,
+    pub(crate) fused: Fused,
 }
 
 impl<'a> Forward<'a> {
@@ -99,6 +107,7 @@ impl<'a> Forward<'a> {
             trainable: true,
             recording,
             inputs_need_gradient: false,
+            fused: Fused::default(),
         }
     }
 }
@@ -112,6 +121,12 @@ impl Forward<'_> {
     /// What this call was given besides its inputs.
     pub fn arguments(&self) -> &Arguments {
         self.arguments
+    }
+
+    /// Takes what this call is to do besides the layer's own work: nothing, unless the layer
+    /// [said that it can](Layer::fuses).
+    pub fn fused(&mut self) -> Fused {
+        std::mem::take(&mut self.fused)
     }
 
     /// The mask of input `i`, if it has one: see [`Masks`].
@@ -250,6 +265,7 @@ impl Forward<'_> {
             recording: self.recording,
             inputs_need_gradient: true,
             arguments: None,
+            fused: Fused::default(),
         };
         self.nested(call, layer.supports_masking(), |cx| layer.forward(inputs, cx))
     }
@@ -292,6 +308,7 @@ impl Forward<'_> {
             recording: self.recording,
             inputs_need_gradient: true,
             arguments: Some(&BY_HAND),
+            fused: Fused::default(),
         };
         let passes_masks = layer.layer().supports_masking();
         self.nested(call, passes_masks, run)
@@ -303,7 +320,7 @@ impl Forward<'_> {
         passes_masks: bool,
         run: impl FnOnce(&mut Forward<'_>) -> Result<Values>,
     ) -> Result<(Values, Masks)> {
-        let Call { stream, masks, trainable, recording, inputs_need_gradient, arguments } = call;
+        let Call { stream, masks, trainable, recording, inputs_need_gradient, arguments, fused } = call;
         static NONE: LazyLock<Arguments> = LazyLock::new(Arguments::default);
         let arguments = arguments.unwrap_or(&NONE);
         let mut saved = Saved::default();
@@ -320,6 +337,7 @@ impl Forward<'_> {
             trainable,
             recording,
             inputs_need_gradient,
+            fused,
         };
         let outputs = run(&mut cx)?;
         let masks =
@@ -339,6 +357,7 @@ pub(crate) struct Call<'a> {
     pub recording: bool,
     pub inputs_need_gradient: bool,
     pub arguments: Option<&'a Arguments>,
+    pub fused: Fused,
 }
 
 pub(crate) fn child_stream(stream: u64, index: u64) -> u64 {

@@ -7,12 +7,14 @@
 //! can share a model between threads, and inference saves nothing.
 
 mod context;
+mod fusion;
 mod handle;
 mod param;
 mod values;
 
 pub use context::{Arguments, Backward, Forward, GradientStore, Masks, Saved};
 pub(crate) use context::{Call, Effects, Gates, Pass, child_stream};
+pub use fusion::{Fused, Fusible};
 pub use handle::{CallExt, LayerExt, LayerHandle};
 pub use param::{Build, Param};
 pub use values::{Gradients, Values};
@@ -164,6 +166,28 @@ pub trait Layer: Any + Send + Sync {
     /// Whether its backward pass can make the gradient of its input 0 where that is not above 0, at less cost than a
     /// pass of its own over all values (MaxPooling, which reads fewer). It does when [`Backward::gates_input`] says so.
     fn gates_relu(&self) -> bool {
+        false
+    }
+
+    /// What it does to inputs of these shapes when it predicts, where a layer beside it could do that on the way. Such
+    /// a layer is then not called.
+    fn fusible(&self, _inputs: &[Shape]) -> Option<Fusible> {
+        None
+    }
+
+    /// Factor and offset for each channel of a layer that is [`Fusible::Affine`]. They are asked for again when one of
+    /// its weights has changed.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn affine(&self) -> Result<[Tensor; 2]> {
+        Err(Error::State("the layer is no affine function".to_owned()))
+    }
+
+    /// Whether its forward pass does all of this, one after the other, with its results, when it finds it in
+    /// [`Forward::fused`]; asked for a growing list, as long as it agrees. A padding, which stands alone, is that of
+    /// its input, whose values are not below 0 where `positive` says so.
+    fn fuses(&self, _what: &[Fusible], _positive: bool) -> bool {
         false
     }
 }

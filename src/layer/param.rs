@@ -8,6 +8,7 @@ use crate::initializers::Initializer;
 use crate::kernels::{Layout, Packed};
 use crate::random;
 use crate::regularizers::Regularizer;
+use crate::runtime::Share;
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -33,8 +34,17 @@ struct Stored {
     value: RwLock<Tensor>,
     /// How often it was opened for writing.
     version: AtomicU64,
-    /// Copies as products read them, each with the version that it was made from.
-    packed: Mutex<Vec<(u64, Arc<Packed>)>>,
+    /// Copies as products read them.
+    packed: Mutex<Vec<Kept>>,
+}
+
+/// A copy of a weight.
+struct Kept {
+    /// The version of the weight that it was made from.
+    version: u64,
+    packed: Arc<Packed>,
+    /// What it takes of the memory for such copies.
+    _share: Share,
 }
 
 impl Param {
@@ -95,7 +105,8 @@ impl Param {
         guard
     }
 
-    /// Its value as a product reads it, copied when it has changed since the last time; none where no copy is kept.
+    /// Its value as a product reads it, copied when it has changed since the last time; none where no copy is kept, or
+    /// the [memory for copies](crate::runtime::set_weight_copies) is used up.
     pub(crate) fn packed(&self, layout: Layout) -> Option<Arc<Packed>> {
         if !layout.is_kept() {
             return None;
@@ -106,18 +117,22 @@ impl Param {
         let value = stored.value.read().unwrap_or_else(PoisonError::into_inner);
         // It changes only while the value is open for writing.
         let version = stored.version.load(Ordering::Relaxed);
-        if let Some((made, packed)) = all.iter_mut().find(|(_, packed)| packed.layout() == layout) {
-            if *made != version {
-                match Arc::get_mut(packed) {
-                    Some(packed) => packed.renew(value.data()),
-                    None => *packed = Arc::new(Packed::new(layout, value.data())),
-                }
-                *made = version;
-            }
-            return Some(packed.clone());
+        if Share::is_too_much() {
+            all.clear();
         }
+        if let Some(kept) = all.iter_mut().find(|kept| kept.packed.layout() == layout) {
+            if kept.version != version {
+                match Arc::get_mut(&mut kept.packed) {
+                    Some(packed) => packed.renew(value.data()),
+                    None => kept.packed = Arc::new(Packed::new(layout, value.data())),
+                }
+                kept.version = version;
+            }
+            return Some(kept.packed.clone());
+        }
+        let _share = Share::take(layout.bytes())?;
         let packed = Arc::new(Packed::new(layout, value.data()));
-        all.push((version, packed.clone()));
+        all.push(Kept { version, packed: packed.clone(), _share });
         Some(packed)
     }
 
@@ -129,6 +144,11 @@ impl Param {
     /// What it is brought back to after each step.
     pub fn constraint(&self) -> Option<&Shared<dyn Constraint>> {
         self.0.constraint.as_ref()
+    }
+
+    /// A number that changes with its value.
+    pub(crate) fn version(&self) -> u64 {
+        self.0.stored.version.load(Ordering::Relaxed)
     }
 
     pub(crate) fn id(&self) -> u64 {

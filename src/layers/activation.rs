@@ -3,7 +3,8 @@
 use super::{Activation, activate, deactivate};
 use crate::config::Config;
 use crate::error::Result;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values};
+use crate::shape::Shape;
 
 impl Layer for Activation {
     fn class_name(&self) -> &str {
@@ -26,6 +27,10 @@ impl Layer for Activation {
 
     fn ends_in_relu(&self) -> bool {
         *self == Activation::Relu
+    }
+
+    fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+        Some(Fusible::Activation(self.clone()))
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

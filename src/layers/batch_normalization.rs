@@ -6,7 +6,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape, resolve_axis};
@@ -284,7 +284,7 @@ impl Layer for BatchNormalization {
         let offset = rows.widen(beta.data());
         // Without a backward pass nothing keeps x, and the next line works in place.
         cx.save(x.clone());
-        rows.change(x.data_mut(), |_, row| {
+        x = rows.change(x, |_, row| {
             let each = row.iter_mut().zip(&shift).zip(&factor).zip(&offset);
             each.for_each(|(((x, shift), factor), offset)| *x = (*x - shift) * factor + offset);
         });
@@ -348,7 +348,7 @@ impl Layer for BatchNormalization {
             let back = |dy: f32, x: f32, weight: f32, [shift, one, slope, factor]: [f32; 4]| {
                 (dy - weight * (one + (x - shift) * slope)) * factor
             };
-            rows.change(dy.data_mut(), |at, row| {
+            dy = rows.change(dy, |at, row| {
                 let x = &x[at..at + row.len()];
                 let numbers = shift.iter().zip(&along_one).zip(&along_x).zip(&factor);
                 let each = row.iter_mut().zip(x).zip(numbers.map(|(((a, b), c), d)| [*a, *b, *c, *d]));
@@ -361,7 +361,7 @@ impl Layer for BatchNormalization {
                 }
             });
         } else {
-            rows.change(dy.data_mut(), |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
+            dy = rows.change(dy, |_, row| row.iter_mut().zip(&factor).for_each(|(dy, factor)| *dy *= factor));
         }
         Ok(match order {
             Some(order) => transpose(&dy, &inverse(&order))?,
@@ -379,6 +379,24 @@ impl Layer for BatchNormalization {
 
     fn couples_samples(&self) -> bool {
         true
+    }
+
+    fn fusible(&self, inputs: &[Shape]) -> Option<Fusible> {
+        let rank = one_shape(inputs).ok()?.rank();
+        matches!(self.order(rank), Ok(None)).then_some(Fusible::Affine)
+    }
+
+    fn affine(&self) -> Result<[Tensor; 2]> {
+        let (mean, variance) = (self.moving_mean.value(), self.moving_variance.value());
+        let values = |param: &Option<Param>, missing| {
+            param.as_ref().map_or_else(|| Tensor::full(mean.shape(), missing), Param::value)
+        };
+        let (gamma, beta) = (values(&self.gamma, 1.0), values(&self.beta, 0.0));
+        let each = gamma.data().iter().zip(variance.data());
+        let scales: Vec<f64> = each.map(|(&g, &v)| f64::from(g) / (f64::from(v) + self.epsilon).sqrt()).collect();
+        let each = beta.data().iter().zip(mean.data()).zip(&scales);
+        let offsets: Vec<f64> = each.map(|((&b, &m), scale)| f64::from(b) - f64::from(m) * scale).collect();
+        Ok([to_tensor(scales.into_iter()), to_tensor(offsets.into_iter())])
     }
 }
 
@@ -464,17 +482,30 @@ impl Rows {
         (divisors, shares)
     }
 
-    /// Calls `work` with each run of `wide` values and where it starts; the last may be shorter.
-    fn change(&self, values: &mut [f32], work: impl Fn(usize, &mut [f32]) + Sync) {
+    /// What `work` makes of each run of `wide` values, of which it is told where it starts; the last may be shorter.
+    /// That is in the same place, unless somebody else reads the values.
+    fn change(&self, mut values: Tensor, work: impl Fn(usize, &mut [f32]) + Sync) -> Tensor {
+        let read = values.is_shared().then(|| values.clone());
+        if let Some(read) = &read {
+            values = read.sibling(read.shape());
+        }
+        let from = read.as_ref().map(Tensor::data);
         let (work, wide, length) = (&work, self.wide, self.piece);
-        threads::for_each_chunk(values, length, |i, piece| {
+        threads::for_each_chunk(values.data_mut(), length, |i, piece| {
             vectorised(
                 #[inline(always)]
                 move || {
-                    let runs = piece.chunks_mut(wide).enumerate();
-                    runs.for_each(|(j, run)| work(i * length + j * wide, run));
+                    for (j, run) in piece.chunks_mut(wide).enumerate() {
+                        let at = i * length + j * wide;
+                        if let Some(from) = from {
+                            // It is still in the first-level cache when it is changed.
+                            run.copy_from_slice(&from[at..at + run.len()]);
+                        }
+                        work(at, run);
+                    }
                 },
             );
         });
+        values
     }
 }

@@ -69,6 +69,7 @@ impl Called {
             recording: cx.recording(),
             inputs_need_gradient: cx.inputs_need_gradient(),
             arguments: Some(&self.arguments),
+            fused: Default::default(),
         };
         cx.nested(call, self.layer.supports_masking(), |cx| self.layer.forward(inputs, cx))
     }

@@ -137,7 +137,7 @@ impl Layer for Dense {
         let bias = self.bias.as_ref().map(Param::value);
         let bias = bias.as_ref().map(|b| b.data());
         let relu = self.activation == Activation::Relu;
-        let epilogue = Epilogue { bias, relu, gate: None };
+        let epilogue = Epilogue { bias, relu, ..Epilogue::default() };
         let x_rows = Mat::new(x.data(), rows, features);
         let layout = Layout::columns_of(0..units, features, units);
         let keep = cx.keeps_weights() && rows > 1;

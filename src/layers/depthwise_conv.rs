@@ -1,14 +1,16 @@
 //! Convolution of each channel on its own.
 
 use super::filters::Filters;
-use super::spatial::{DataFormat, Sizes, channels, check_padding, class_of, dims, volume, window_shape};
+use super::spatial::{
+    DataFormat, Sizes, channels, check_padding, class_of, dims, padded_windows, volume, window_shape,
+};
 use super::{Activation, weight_builders};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::conv3d::Conv3d;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::{Padding, Shape};
 use serde::{Deserialize, Serialize};
@@ -112,12 +114,13 @@ impl<const N: usize> DepthwiseConv<N> {
         filters.ok_or_else(|| Error::Argument(format!("depth_multiplier {} is too large", self.depth_multiplier)))
     }
 
-    fn geometry(&self, input: &[usize]) -> Result<Conv3d> {
+    fn geometry(&self, input: &[usize], margins: [[usize; 2]; 2]) -> Result<Conv3d> {
         let (strides, dilation) = (self.strides.lift(), self.dilation_rate.lift());
         let kernel = self.kernel_size.lift();
         let input = volume::<N>(input)?;
         let channels = input[4];
-        Conv3d::new(input, kernel, self.filters(channels)?, strides, dilation, self.padding, channels)
+        let windows = padded_windows(input, margins, [kernel, strides, dilation], self.padding)?;
+        Conv3d::with_windows(input, kernel, self.filters(channels)?, strides, dilation, windows, channels)
     }
 
     fn parts(&self) -> Filters<'_> {
@@ -197,16 +200,24 @@ impl<const N: usize> Layer for DepthwiseConv<N> {
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = self.data_format.last(inputs.one()?);
-        let g = self.geometry(x.shape())?;
-        Ok(self.parts().forward(x, &g, dims::<N>(g.output()), cx)?.into())
+        let fused = cx.fused();
+        let g = self.geometry(x.shape(), fused.padding)?;
+        Ok(self.parts().forward(x, &g, dims::<N>(g.output()), fused, cx)?.into())
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
-        self.parts().backward(gradients.one()?, |shape| self.geometry(shape), cx)
+        self.parts().backward(gradients.one()?, |shape| self.geometry(shape, Default::default()), cx)
     }
 
     fn ends_in_relu(&self) -> bool {
         self.activation == Activation::Relu
+    }
+
+    fn fuses(&self, what: &[Fusible], _: bool) -> bool {
+        match what {
+            [Fusible::Padding(_)] => N == 2 && self.data_format == DataFormat::ChannelsLast,
+            what => self.parts().fuses(what),
+        }
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

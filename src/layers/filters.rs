@@ -5,7 +5,7 @@ use crate::error::{Result, ensure};
 use crate::kernels::Epilogue;
 use crate::kernels::conv3d::Conv3d;
 use crate::kernels::reduce;
-use crate::layer::{Backward, Forward, Gradients, Param};
+use crate::layer::{Backward, Forward, Fused, Fusible, Gradients, Param};
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 
@@ -17,25 +17,67 @@ pub(super) struct Filters<'a> {
     pub data_format: DataFormat,
 }
 
+/// Whether the activation makes negative values 0 and leaves others as they are, up to a limit if it has one.
+fn rectifier(activation: &Activation) -> Option<Option<f32>> {
+    match *activation {
+        Activation::Relu => Some(None),
+        Activation::ReluWith { negative_slope: 0.0, max_value, threshold: 0.0 } => {
+            Some(max_value.map(|max| max as f32))
+        }
+        _ => None,
+    }
+}
+
 impl Filters<'_> {
-    /// Convolves `x`, whose channels are last; the output has the dimensions `dims`.
-    pub fn forward(&self, x: Tensor, g: &Conv3d, dims: Dims, cx: &mut Forward<'_>) -> Result<Tensor> {
+    /// Convolves `x`, whose channels are last; the output has the dimensions `dims`. What is `fused` comes instead of
+    /// the activation.
+    pub fn forward(&self, x: Tensor, g: &Conv3d, dims: Dims, fused: Fused, cx: &mut Forward<'_>) -> Result<Tensor> {
         let kernel = self.kernel.value();
         self.check(g.kernel_len(), &kernel, &x)?;
-        let mut y = cx.scratch(dims);
-        let bias = self.bias.map(Param::value);
-        let relu = *self.activation == Activation::Relu;
-        let epilogue = Epilogue { bias: bias.as_ref().map(|b| b.data()), relu, gate: None };
-        let layout = g.forward_layout().filter(|_| cx.keeps_weights());
-        let packed = layout.and_then(|layout| self.kernel.packed(layout));
+        let Fused { affine, sum, activation, .. } = fused;
+        let mut bias = self.bias.map(Param::value);
+        if let Some([scale, offset]) = &affine {
+            // The bias is scaled as well.
+            bias = Some(match bias {
+                Some(bias) => bias.zip_map(scale, |b, scale| b * scale)?.zip_map(offset, |b, offset| b + offset)?,
+                None => offset.clone(),
+            });
+        }
+        let rectifier = rectifier(activation.as_ref().unwrap_or(self.activation));
+        let (relu, most) = (rectifier.is_some(), rectifier.flatten());
+        let epilogue = Epilogue {
+            scale: affine.as_ref().map(|[scale, _]| scale.data()),
+            bias: bias.as_ref().map(|bias| bias.data()),
+            sum: sum.is_some(),
+            relu,
+            most,
+            gate: None,
+        };
+        let mut y = sum.unwrap_or_else(|| cx.scratch(&dims));
+        ensure!(y.shape() == &dims[..], Shape, "shapes {:?} and {:?} are added but differ", y.shape(), &dims[..]);
+        let layouts = [g.winograd_layout().filter(|_| !cx.recording()), g.forward_layout()].into_iter().flatten();
+        let packed = layouts.filter(|_| cx.keeps_weights()).find_map(|layout| self.kernel.packed(layout));
         g.forward_packed(x.data(), kernel.data(), packed.as_deref(), epilogue, y.data_mut(), cx.workspace());
         cx.save(x);
         let y = self.data_format.given(y);
-        if relu {
+        if relu || activation.is_some() {
             save_activated(self.activation, &y, cx);
             return Ok(y);
         }
         activate(self.activation, y, cx)
+    }
+
+    /// Whether [`forward`](Self::forward) can do this one after the other: a normalization, a sum, and a ReLU, each of
+    /// them if there is one.
+    pub fn fuses(&self, what: &[Fusible]) -> bool {
+        let rest = what.strip_prefix(&[Fusible::Affine]).unwrap_or(what);
+        let rest = rest.strip_prefix(&[Fusible::Sum]).unwrap_or(rest);
+        let ends = match rest {
+            [] => true,
+            [Fusible::Activation(activation)] => rectifier(activation).is_some(),
+            _ => false,
+        };
+        ends && *self.activation == Activation::Linear && self.data_format == DataFormat::ChannelsLast
     }
 
     /// The gradients of [`forward`](Self::forward), for the geometry of its input.

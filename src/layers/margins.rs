@@ -2,6 +2,7 @@
 
 use super::spatial::{channels, dims, lift, side, spatial_shape, volume};
 use crate::error::{Error, Result};
+use crate::runtime::threads;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -127,12 +128,14 @@ impl<const N: usize> Margins<N> {
         let sides = lift(self.0, [0, 0]);
         outer[1..4].iter_mut().zip(sides).for_each(|(n, [before, after])| *n += before + after);
         let mut y = x.sibling(dims::<N>(outer));
-        y.data_mut().fill(fill);
-        let run = inner[3] * inner[4];
-        for (row, x) in x.data().chunks_exact(run.max(1)).enumerate() {
-            let at = place(row, inner, outer, sides);
-            y.data_mut()[at..at + run].copy_from_slice(x);
-        }
+        let (run, rows) = ((inner[3] * inner[4]).max(1), inner[1] * inner[2]);
+        let sample: usize = outer[1..].iter().product();
+        threads::for_each_chunk(y.data_mut(), sample, |i, y| {
+            y.fill(fill);
+            for (row, x) in x.data().chunks_exact(run).enumerate().skip(i * rows).take(rows) {
+                y[place(row, inner, outer, sides) - i * sample..][..run].copy_from_slice(x);
+            }
+        });
         Ok(y)
     }
 
@@ -147,11 +150,12 @@ impl<const N: usize> Margins<N> {
             })?;
         }
         let mut y = x.sibling(dims::<N>(inner));
-        let run = inner[3] * inner[4];
-        for (row, y) in y.data_mut().chunks_exact_mut(run.max(1)).enumerate() {
-            let at = place(row, inner, outer, sides);
-            y.copy_from_slice(&x.data()[at..at + run]);
-        }
+        let (run, rows) = ((inner[3] * inner[4]).max(1), inner[1] * inner[2]);
+        threads::for_each_chunk(y.data_mut(), rows * run, |i, y| {
+            for (row, y) in y.chunks_exact_mut(run).enumerate() {
+                y.copy_from_slice(&x.data()[place(i * rows + row, inner, outer, sides)..][..run]);
+            }
+        });
         Ok(y)
     }
 }

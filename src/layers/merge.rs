@@ -4,7 +4,7 @@ use super::broadcast::{combine, expand, joint_dims, joint_shape, sum_to};
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Forward, Gradients, Layer, Masks, Values};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Masks, Values};
 use crate::runtime::Workspace;
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -44,6 +44,9 @@ macro_rules! merge {
             }
             fn supports_masking(&self) -> bool {
                 true
+            }
+            fn fusible(&self, inputs: &[Shape]) -> Option<Fusible> {
+                Merge::$class.fusible(inputs)
             }
             fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
                 Merge::$class.forward(inputs, cx)
@@ -118,6 +121,11 @@ impl Merge {
         });
         let first = shapes.next().unwrap_or_default();
         shapes.try_fold(first, |joint, shape| joint_shape(&joint, &shape))
+    }
+
+    fn fusible(self, inputs: &[Shape]) -> Option<Fusible> {
+        let equal = |a: &Shape, b: &Shape| a == b && a.sample().iter().all(Option::is_some);
+        matches!((self, inputs), (Merge::Add, [a, b]) if equal(a, b)).then_some(Fusible::Sum)
     }
 
     fn forward(self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -3,7 +3,7 @@
 use super::spatial::{DataFormat, Sizes, channels, check_padding, class_of, dims, pooling, window_shape};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values, one_shape};
 use crate::shape::{Padding, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +149,7 @@ impl<const N: usize> Layer for MaxPooling<N> {
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = self.data_format.last(inputs.one()?);
-        let g = pooling(x.shape(), self.pool_size, self.steps(), self.padding)?;
+        let g = pooling(x.shape(), self.pool_size, self.steps(), self.padding)?.with_margins(cx.fused().padding)?;
         let mut y = cx.scratch(dims::<N>(g.output()));
         g.max_forward(x.data(), y.data_mut(), cx.workspace());
         cx.save(x);
@@ -171,6 +171,15 @@ impl<const N: usize> Layer for MaxPooling<N> {
 
     fn gates_relu(&self) -> bool {
         true
+    }
+
+    fn fuses(&self, what: &[Fusible], positive: bool) -> bool {
+        // Zeros are then never larger than what else a window sees, and no window sees them alone.
+        let within = |margins: &[[usize; 2]; 2]| {
+            margins.iter().zip(&self.pool_size.0).all(|(margins, pool)| margins.iter().all(|margin| margin < pool))
+        };
+        matches!(what, [Fusible::Padding(margins)] if within(margins))
+            && (positive, N, self.padding, self.data_format) == (true, 2, Padding::Valid, DataFormat::ChannelsLast)
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{Activation, activate, deactivate};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values};
+use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 /// `min(x, max_value)` above the threshold, else `negative_slope * (x - threshold)` (Keras: `ReLU`).
@@ -72,6 +73,10 @@ impl Layer for ReLU {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+        Some(Fusible::Activation(self.function()))
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

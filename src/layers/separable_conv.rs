@@ -1,13 +1,14 @@
 //! Convolution of each channel on its own, and then across channels at each place.
 
+use super::filters::Filters;
 use super::spatial::{DataFormat, Sizes, channels, check_padding, class_of, dims, volume, window_shape};
-use super::{Activation, activate, deactivate, weight_builders};
+use super::{Activation, deactivate, weight_builders};
 use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::conv3d::Conv3d;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::{Padding, Shape};
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,16 @@ impl<const N: usize> SeparableConv<N> {
         between.ok_or_else(|| Error::Argument(format!("depth_multiplier {} is too large", self.depth_multiplier)))
     }
 
+    /// The second step.
+    fn mix(&self) -> Filters<'_> {
+        Filters {
+            kernel: &self.pointwise_kernel,
+            bias: self.bias.as_ref(),
+            activation: &self.activation,
+            data_format: self.data_format,
+        }
+    }
+
     fn geometries(&self, input: &[usize]) -> Result<[Conv3d; 2]> {
         let input = volume::<N>(input)?;
         let (kernel, strides, dilation) = (self.kernel_size.lift(), self.strides.lift(), self.dilation_rate.lift());
@@ -206,7 +217,7 @@ impl<const N: usize> Layer for SeparableConv<N> {
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = self.data_format.last(inputs.one()?);
         let [depthwise, pointwise] = self.geometries(x.shape())?;
-        let (kernel, mix) = (self.depthwise_kernel.value(), self.pointwise_kernel.value());
+        let kernel = self.depthwise_kernel.value();
         ensure!(
             depthwise.kernel_len() == kernel.len(),
             Shape,
@@ -216,13 +227,9 @@ impl<const N: usize> Layer for SeparableConv<N> {
         );
         let mut between = cx.scratch(dims::<N>(depthwise.output()));
         depthwise.forward(x.data(), kernel.data(), None, between.data_mut(), cx.workspace());
-        let mut y = cx.scratch(dims::<N>(pointwise.output()));
-        let bias = self.bias.as_ref().map(Param::value);
-        let bias = bias.as_ref().map(|bias| bias.data());
-        pointwise.forward(between.data(), mix.data(), bias, y.data_mut(), cx.workspace());
         cx.save(x);
-        cx.save(between);
-        Ok(activate(&self.activation, self.data_format.given(y), cx)?.into())
+        let fused = cx.fused();
+        Ok(self.mix().forward(between, &pointwise, dims::<N>(pointwise.output()), fused, cx)?.into())
     }
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
@@ -249,6 +256,10 @@ impl<const N: usize> Layer for SeparableConv<N> {
         let kernel = self.depthwise_kernel.value();
         depthwise.backward_data(dbetween.data(), kernel.data(), dx.data_mut(), &workspace);
         Ok(self.data_format.given(dx).into())
+    }
+
+    fn fuses(&self, what: &[Fusible], _: bool) -> bool {
+        self.mix().fuses(what)
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

@@ -190,6 +190,23 @@ pub(super) fn class_of<const N: usize>(names: [&'static str; 3]) -> &'static str
     names[N.clamp(1, 3) - 1]
 }
 
+/// The windows along each axis of an input that is meant with margins of zeros around the last two axes: those of
+/// kernel size, strides and dilation (in this order) over the larger input, whose margins are padding.
+pub(super) fn padded_windows(
+    input: [usize; 5],
+    [rows, cols]: [[usize; 2]; 2],
+    [kernel, strides, dilation]: [[usize; 3]; 3],
+    padding: Padding,
+) -> Result<[Window; 3]> {
+    let window = |axis: usize, [before, after]: [usize; 2]| {
+        let larger = before.checked_add(input[axis + 1]).and_then(|n| n.checked_add(after));
+        let larger = larger.ok_or_else(|| Error::Argument(format!("a padding of ({before}, {after}) is too large")))?;
+        let window = Window::new(larger, kernel[axis], strides[axis], dilation[axis], padding)?;
+        Ok::<_, Error>(Window { before: window.before + before, after: window.after + after, ..window })
+    };
+    Ok([window(0, [0, 0])?, window(1, rows)?, window(2, cols)?])
+}
+
 /// What an input must look like.
 fn layout<const N: usize>() -> &'static str {
     class_of::<N>([

@@ -112,6 +112,7 @@ impl TimeDistributed {
             trainable: cx.trainable,
             recording: cx.recording,
             inputs_need_gradient: cx.inputs_need_gradient,
+            fused: Default::default(),
         };
         inner.wrapped_bare(0, &self.layer, x.into(), [mask])?.0.one()
     }

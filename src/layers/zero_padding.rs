@@ -4,7 +4,7 @@ use super::Margins;
 use super::spatial::{DataFormat, class_of};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values, one_shape};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,11 @@ impl<const N: usize> Layer for ZeroPadding<N> {
         };
         let input = self.data_format.last_shape(one_shape(inputs)?);
         Ok(vec![self.data_format.given_shape(self.padding.shape(&input, longer)?)])
+    }
+
+    fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+        let last = self.data_format == DataFormat::ChannelsLast;
+        <[[usize; 2]; 2]>::try_from(&self.padding.0[..]).ok().filter(|_| last).map(Fusible::Padding)
     }
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {

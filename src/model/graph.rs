@@ -1,9 +1,14 @@
 //! The executor: one for every kind of model. A Sequential is a graph that is a chain.
 
+use super::fusion::{Role, roles};
 use crate::error::{Context, Error, Result, ensure};
-use crate::layer::{Arguments, Backward, Build, Call, Forward, Gates, Gradients, LayerHandle, Masks, Param, Values};
+use crate::kernels::reduce;
+use crate::layer::{
+    Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Values,
+};
 use crate::layers::Input;
 use crate::random;
+use crate::runtime::threads;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -69,6 +74,8 @@ pub(crate) struct Graph {
     readers: Vec<Vec<usize>>,
     /// For each node, which ReLU's gradient its reader takes over, or it from the node that it reads.
     gates: Vec<Gates>,
+    /// What each node does when the graph predicts.
+    roles: Vec<Role>,
     /// See [`flops`](Self::flops).
     flops: f64,
 }
@@ -127,8 +134,8 @@ impl Graph {
         for port in nodes.iter().flat_map(Node::reads).chain(&outputs) {
             readers[port.node][port.output] += 1;
         }
-        let gates = gates(&nodes, &readers);
-        Graph { nodes, inputs, outputs, order, readers, gates, flops: 0.0 }
+        let (gates, roles) = (gates(&nodes, &readers), roles(&nodes, &readers));
+        Graph { nodes, inputs, outputs, order, readers, gates, roles, flops: 0.0 }
     }
 
     /// Makes the weights of all layers, in the order of the layers.
@@ -273,11 +280,23 @@ impl Graph {
             let value = if *count == 0 { slot.take() } else { slot.clone() };
             value.ok_or_else(|| Error::State("a layer's input was not computed".to_owned()))
         };
+        // Layers run as one where nothing between them is seen: not by a backward pass, nor by masks.
+        let fuses = !recording && !cx.training && cx.masks.iter().all(Option::is_none) && !self.creates_mask();
         let mask_of = |masks: &[Masks], port: &Port| masks[port.node].get(port.output).cloned().flatten();
         for (i, node) in self.nodes.iter().enumerate() {
             if self.inputs.contains(&i) {
                 continue;
             }
+            let group = match &self.roles[i] {
+                Role::Passes if fuses => {
+                    values[i][0] = Some(read(&mut values, &node.inputs[0])?);
+                    continue;
+                }
+                Role::Inside if fuses => continue,
+                Role::Ends(group) if fuses => Some(group),
+                _ => None,
+            };
+            let node = group.map_or(node, |group| &self.nodes[group.head]);
             let inputs: Values = node.inputs.iter().map(|port| read(&mut values, port)).collect::<Result<_>>()?;
             let mut given: Masks = node.inputs.iter().map(|port| mask_of(&masks, port)).collect();
             for (mask, port) in given.iter_mut().zip(&node.masks) {
@@ -285,6 +304,10 @@ impl Graph {
                     *mask = Some(read(&mut values, port)?);
                 }
             }
+            let fused = match group {
+                Some(group) => group.fused(group.sum.map(|port| read(&mut values, &port)).transpose()?)?,
+                None => Fused::default(),
+            };
             let records = recording && flow[i];
             let call = Call {
                 // Of a model inside, each of its calls draws anew.
@@ -294,6 +317,7 @@ impl Graph {
                 recording: records,
                 inputs_need_gradient: records && node.inputs.iter().any(|port| flow[port.node]),
                 arguments: Some(&node.arguments),
+                fused,
             };
             let passes = node.layer.layer().supports_masking();
             let (outputs, output_masks) =
@@ -394,11 +418,28 @@ fn one_output(layer: &LayerHandle, inputs: &[Shape]) -> Result<Vec<Shape>> {
     Ok(shapes)
 }
 
+/// Values that a thread adds at once.
+const CHUNK: usize = 1 << 17;
+
 /// Adds a gradient to what is already there.
 fn add(sum: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
     *sum = Some(match sum.take() {
         None => gradient,
-        Some(sum) => sum.zip_map(&gradient, |a, b| a + b)?,
+        Some(other) => {
+            // Into the one that nobody else reads.
+            let (mut to, from) = if other.is_shared() { (gradient, other) } else { (other, gradient) };
+            ensure!(
+                to.shape() == from.shape(),
+                Shape,
+                "gradients of one value have shapes {:?} and {:?}",
+                to.shape(),
+                from.shape()
+            );
+            threads::for_each_chunk(to.data_mut(), CHUNK, |i, to| {
+                reduce::add(to, &from.data()[i * CHUNK..][..to.len()]);
+            });
+            to
+        }
     });
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 mod functional;
+mod fusion;
 mod graph;
 mod graph_config;
 pub(crate) mod nested;

@@ -1,6 +1,6 @@
 //! Recycled buffers: after the first step, a training step allocates nothing large.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::ThreadId;
 
@@ -23,6 +23,12 @@ impl Workspace {
     /// A buffer of `len` values. What they are is not specified: the caller overwrites them.
     pub fn take(&self, len: usize) -> Vec<f32> {
         self.floats.take(len)
+    }
+
+    /// A buffer of at least `len` values, of which the first ones are to be used: where none of this length is free, a
+    /// large one may serve that is not much larger.
+    pub(crate) fn take_at_least(&self, len: usize) -> Vec<f32> {
+        self.floats.take_at_least(len)
     }
 
     /// Gives a buffer back for the next [`take`](Self::take) of its length.
@@ -67,14 +73,28 @@ impl Workspaces {
     }
 }
 
+/// Buffers of so many values serve for other lengths too: smaller ones take little memory, and are better those that
+/// were used for the same thing before, which the cores' caches may still hold.
+const LARGE: usize = 1 << 16;
+/// They may be so many times larger than needed.
+const MOST_LARGER: usize = 4;
+
 #[derive(Debug, Default)]
 struct Pool<T> {
-    free: Mutex<HashMap<usize, Vec<Vec<T>>>>,
+    free: Mutex<BTreeMap<usize, Vec<Vec<T>>>>,
 }
 
 impl<T: Copy + Default> Pool<T> {
     fn take(&self, len: usize) -> Vec<T> {
         let recycled = self.lock().get_mut(&len).and_then(Vec::pop);
+        recycled.unwrap_or_else(|| vec![T::default(); len])
+    }
+
+    fn take_at_least(&self, len: usize) -> Vec<T> {
+        if len < LARGE {
+            return self.take(len);
+        }
+        let recycled = self.lock().range_mut(len..=MOST_LARGER * len).find_map(|(_, buffers)| buffers.pop());
         recycled.unwrap_or_else(|| vec![T::default(); len])
     }
 
@@ -84,7 +104,7 @@ impl<T: Copy + Default> Pool<T> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Vec<Vec<T>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<Vec<T>>>> {
         // A panic elsewhere leaves the lists usable: they only hold spare buffers.
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -127,7 +127,11 @@ impl Model {
     ) -> Result<()> {
         let graph = self.built()?;
         let each: SmallVec<[usize; 1]> = outputs.iter().map(|output| output.len() / rows.len().max(1)).collect();
-        let together = (CACHED / largest(graph).max(1)).clamp(1, MOST_TOGETHER);
+        let largest = largest(graph).max(1);
+        // Samples that do not fit into a core's cache are computed one task after the other: a layer then shares its
+        // work among the threads by itself, and reads its weights once for all samples of the task.
+        let large = largest > CACHED;
+        let together = (if large { LARGE } else { CACHED } / largest).clamp(1, MOST_TOGETHER);
         // No layer couples samples when it predicts, so batches are cut as suits the threads and their caches; but those
         // of stateful layers run whole and in order.
         let in_order = graph.carries_states();
@@ -135,9 +139,10 @@ impl Model {
         let mut rest = outputs;
         for rows in rows.chunks(batch_size) {
             let work = rows.len() as f64 * graph.flops();
-            let count = match in_order {
-                true => 1,
-                false => rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0)),
+            let count = match (in_order, large) {
+                (true, _) => 1,
+                (false, true) => rows.len().div_ceil(together),
+                (false, false) => rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0)),
             };
             for range in pieces::cut(rows.len(), count) {
                 fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
@@ -164,7 +169,7 @@ impl Model {
         match &mut tasks[..] {
             // Alone it stays here, where the caller's caches are warm, unless a layer forks by itself.
             [task] if rows.len() as f64 * graph.flops() < ALONE => run(task),
-            tasks if in_order => threads::enter(|| tasks.iter_mut().try_for_each(run)),
+            tasks if in_order || large => threads::enter(|| tasks.iter_mut().try_for_each(run)),
             tasks => {
                 threads::enter(|| threads::for_each(tasks, |_, task| task.result = run(task)));
                 tasks.iter_mut().try_for_each(|task| std::mem::replace(&mut task.result, Ok(())))
@@ -230,6 +235,8 @@ impl Predictor<'_> {
 const MOST_TOGETHER: usize = 32;
 /// ... and so few that what a layer reads and writes, this many values, stays in a core's cache.
 const CACHED: usize = 1 << 18;
+/// Of larger samples so few that what a layer reads and writes takes 32 MiB.
+const LARGE: usize = 1 << 23;
 /// Below so many floating-point operations, some 100 µs, a single batch is not handed to the pool.
 const ALONE: f64 = 1e7;
 

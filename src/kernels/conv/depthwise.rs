@@ -310,7 +310,7 @@ impl Cells<'_> {
             }
             for (i, sums) in sums.into_iter().enumerate() {
                 for (v, sum) in sums.into_iter().enumerate() {
-                    let sum = if epilogue.relu { L::splat(0.0).max(sum) } else { sum };
+                    let sum = epilogue.rectified(sum);
                     let to = target.as_mut_ptr().add(i * channels + channel + v * L::LEN);
                     if v < last { sum.store(to) } else { sum.store_part(to, mask) }
                 }

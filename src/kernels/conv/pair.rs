@@ -47,12 +47,14 @@ pub(super) unsafe fn pair_at(
     assert!(depth > 0 && most + (rows - 1) * lines.step + lines.run <= lines.data.len(), "a pair reads outside");
     assert!((depth - 1) * right.step + cols <= right.b.len(), "a pair reads outside of its panel");
     assert!(y_line + (rows - 1) * y_step + cols <= y_len, "a pair writes outside of y");
-    let bias = match start {
-        Start::Bias(bias) => Some(&bias[..cols]),
-        Start::Zero => None,
-        Start::Sum => unreachable!("a convolution has whole sums"),
+    let (scale, bias, sum) = match start {
+        Start::Zero => (None, None, false),
+        Start::Sum => (None, None, true),
+        Start::Bias(bias) => (None, Some(bias), false),
+        Start::Whole { scale, bias, sum } => (scale, bias, sum),
     };
-    let relu = matches!(end, End::Relu);
+    let (scale, bias) = (scale.map(|scale| &scale[..cols]), bias.map(|bias| &bias[..cols]));
+    let most = if let End::Relu(most) = end { Some(most) } else { None };
     let gate = match end {
         End::Gate(gate) => {
             assert!(y_line + (rows - 1) * y_step + cols <= gate.len(), "a pair reads outside of its gate");
@@ -64,7 +66,7 @@ pub(super) unsafe fn pair_at(
         ($($rows:literal)*) => {
             match rows {
                 // The assertions above are what a tile needs.
-                $($rows => isa.run(Pair::<$rows> { lines, right, bias, relu, gate, y, y_step, y_line }),)*
+                $($rows => isa.run(Pair::<$rows> { lines, right, scale, bias, sum, most, gate, y, y_step, y_line }),)*
                 _ => unreachable!("asserted"),
             }
         };
@@ -76,8 +78,12 @@ pub(super) unsafe fn pair_at(
 struct Pair<'a, const ROWS: usize> {
     lines: &'a Lines<'a>,
     right: &'a Right<'a>,
+    scale: Option<&'a [f32]>,
     bias: Option<&'a [f32]>,
-    relu: bool,
+    /// Whether what lies in the place of the results is added.
+    sum: bool,
+    /// Of a ReLU.
+    most: Option<f32>,
     gate: Option<&'a [f32]>,
     y: *mut f32,
     y_step: usize,
@@ -92,16 +98,16 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Pair { lines: &Lines { data, starts, step, segments, run }, right, bias, relu, gate, y, y_step, y_line } =
-            self;
+        let Pair { lines, right, scale, bias, sum, most, gate, y, y_step, y_line } = self;
+        let &Lines { data, starts, step, segments, run } = lines;
         // SAFETY: all indices were checked when this was made; the columns of a panel are more than one vector and at
         // most two, the second one masked.
         unsafe {
             let mask = L::first(right.cols - L::LEN);
+            let load = |from: *const f32| [L::load(from), L::load_part(from.add(L::LEN), mask)];
             let mut sums = [[[L::splat(0.0); 2]; ROWS]; 2];
-            if let Some(bias) = bias {
-                let bias = [L::load(bias.as_ptr()), L::load_part(bias.as_ptr().add(L::LEN), mask)];
-                sums = [[bias; ROWS]; 2];
+            if let Some(bias) = bias.filter(|_| scale.is_none()) {
+                sums = [[load(bias.as_ptr()); ROWS]; 2];
             }
             for line in 0..2 {
                 for row in 0..ROWS {
@@ -136,13 +142,27 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
                     b = b.wrapping_add(right.step);
                 }
             }
+            if let Some(scale) = scale {
+                let scale = load(scale.as_ptr());
+                let bias = bias.map_or([L::splat(0.0); 2], |bias| load(bias.as_ptr()));
+                for sums in sums.iter_mut().flatten() {
+                    for v in 0..2 {
+                        sums[v] = sums[v].mul_add(scale[v], bias[v]);
+                    }
+                }
+            }
             for (line, sums) in sums.iter().enumerate() {
                 for (row, [first, second]) in sums.iter().enumerate() {
                     let to = y.add(line * y_line + row * y_step);
                     let zero = L::splat(0.0);
                     let (mut first, mut second) = (*first, *second);
-                    if relu {
-                        (first, second) = (zero.max(first), zero.max(second));
+                    if sum {
+                        let [old, next] = load(to);
+                        (first, second) = (first.add(old), second.add(next));
+                    }
+                    if let Some(most) = most {
+                        let most = L::splat(most);
+                        (first, second) = (most.min(zero.max(first)), most.min(zero.max(second)));
                     }
                     if let Some(gate) = gate {
                         let gate = gate.as_ptr().add(line * y_line + row * y_step);

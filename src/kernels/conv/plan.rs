@@ -92,11 +92,14 @@ pub(super) fn weights(g: &Conv2d, isa: Isa) -> Weights<'_> {
 
 impl Plan {
     pub(super) fn of(g: &Conv2d, isa: Isa) -> Self {
-        let forward = match forward(g, isa) {
+        let mut forward = match forward(g, isa) {
             Forward::Depthwise => depthwise(g),
             Forward::Wide(wide) => widened(&wide, &product(&wide.wide, isa)),
             Forward::Product => product(g, isa),
         };
+        if g.winograd_layout().is_some() {
+            forward = format!("Winograd's F(4 x 4, 3 x 3) in predictions that keep the turned kernel, else {forward}");
+        }
         let data = match data(g, isa) {
             Data::Depthwise => depthwise(g),
             Data::Turned(turned) => format!("kernel turned, {}", product(&turned, isa)),

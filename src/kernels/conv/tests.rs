@@ -17,13 +17,26 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
     let start = draws.floats(kernel.len());
     let mut want_dkernel = reference::conv_backward_weights(g, &x, &dy);
     reduce::add(&mut want_dkernel, &start);
-    let sum = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
-    let want_dbias: Vec<f32> = (0..g.out_c).map(sum).collect();
+    let sum_of = |o| 1.0 + dy.iter().skip(o).step_by(g.out_c).sum::<f32>();
+    let want_dbias: Vec<f32> = (0..g.out_c).map(sum_of).collect();
     let relu = draws.below(2) == 0;
+    // A normalization and a sum behind the convolution.
+    let (scale, old) = (draws.floats(g.out_c), draws.floats(g.output_len()));
+    let (scaled, sum) = (draws.below(2) == 0, draws.below(2) == 0);
+    let most = (relu && draws.below(2) == 0).then_some(0.5);
+    let want_fused = reference::conv_forward(g, &x, &kernel, None);
+    let size = want_fused.iter().fold(1f32, |most, y| most.max(y.abs()));
+    let want_fused: Vec<f32> = (want_fused.iter().enumerate())
+        .map(|(i, y)| {
+            let (channel, factor) = (i % g.out_c, if scaled { scale[i % g.out_c] } else { 1.0 });
+            let y = y * factor + bias.map_or(0.0, |bias| bias[channel]) + if sum { old[i] } else { 0.0 };
+            if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
+        })
+        .collect();
     let want_y: Vec<f32> = want_y.iter().map(|y| if relu { y.max(0.0) } else { *y }).collect();
     on_each(|| {
         let mut y = vec![f32::NAN; dy.len()];
-        let epilogue = Epilogue { bias, relu, gate: None };
+        let epilogue = Epilogue { bias, relu, ..Epilogue::default() };
         g.forward(&x, &kernel, epilogue, &mut y, workspace);
         assert_close(&y, &want_y, 1e-5);
         if let Some(packed) = g.forward_layout().map(|layout| Packed::new(layout, &kernel)) {
@@ -31,8 +44,13 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
             g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut again, workspace);
             assert!(again == y, "a kernel that is kept changes nothing for {g:?}");
         }
+        let fused = Epilogue { scale: scaled.then_some(&scale[..]), sum, most, ..epilogue };
+        let mut y = if sum { old.clone() } else { vec![f32::NAN; dy.len()] };
+        g.forward(&x, &kernel, fused, &mut y, workspace);
+        // A limit hides how large the sums were whose errors these are.
+        assert!(y.iter().zip(&want_fused).all(|(y, want)| (y - want).abs() <= 1e-5 * size), "fused, for {g:?}");
         let mut gated = vec![f32::NAN; dy.len()];
-        g.forward(&x, &kernel, Epilogue { bias: None, relu: false, gate: Some(&dy) }, &mut gated, workspace);
+        g.forward(&x, &kernel, Epilogue { gate: Some(&dy), ..Epilogue::default() }, &mut gated, workspace);
         assert!(gated.iter().zip(&dy).all(|(y, gate)| y.is_finite() && (*y == 0.0 || *gate > 0.0)));
         let mut dx = vec![f32::NAN; x.len()];
         g.backward_data(&dy, &kernel, &mut dx, workspace);
@@ -356,4 +374,43 @@ fn geometries_that_make_no_sense_are_errors() {
     assert!(make([1, 4, 4, 4], [3, 3], 0).is_err());
     assert!(make([1, 4, 4, 0], [3, 3], 1).is_err());
     assert!(make([usize::MAX, 4, 4, 4], [3, 3], 1).unwrap_err().to_string().contains("too large"));
+}
+
+#[test]
+fn winograds_way_agrees_with_the_reference() {
+    let mut draws = Draws::new("winograd");
+    let workspace = Workspace::new();
+    for case in 0..40 {
+        let [h, w] = [0; 2].map(|_| 3 + draws.below(24));
+        let [in_c, out_c] = [0; 2].map(|_| 32 + draws.below(40));
+        let window = |n: usize, draws: &mut Draws| match case % 4 {
+            // Windows that hang over, or lie wholly in the padding.
+            0 => Window { out: 1 + draws.below(n + 6), before: draws.below(8), after: 0 },
+            1 => Window { out: n - 2, before: 0, after: 0 },
+            _ => Window { out: n, before: 1, after: 1 },
+        };
+        let windows = [window(h, &mut draws), window(w, &mut draws)];
+        let batch = 400usize.div_ceil(windows[0].out * windows[1].out) + draws.below(2);
+        let g = Conv2d::with_windows([batch, h, w, in_c], [3, 3], out_c, [1, 1], [1, 1], windows, 1).unwrap();
+        let (x, kernel) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()));
+        let (scale, bias, old) = (draws.floats(out_c), draws.floats(out_c), draws.floats(g.output_len()));
+        let (scaled, sum, relu) = (draws.below(2) == 0, draws.below(2) == 0, draws.below(2) == 0);
+        let most = (relu && draws.below(2) == 0).then_some(0.5);
+        let epilogue = Epilogue { scale: scaled.then_some(&scale[..]), bias: Some(&bias), sum, relu, most, gate: None };
+        let want = reference::conv_forward(&g, &x, &kernel, None);
+        // The bound on the error, relative to the largest sum.
+        let size = want.iter().fold(0f32, |most, y| most.max(y.abs()));
+        let finish = |(i, y): (usize, &f32)| {
+            let y = y * if scaled { scale[i % out_c] } else { 1.0 } + bias[i % out_c] + if sum { old[i] } else { 0.0 };
+            if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
+        };
+        on_each(|| {
+            let packed = Packed::new(g.winograd_layout().unwrap(), &kernel);
+            let mut y = if sum { old.clone() } else { vec![f32::NAN; g.output_len()] };
+            g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut y, &workspace);
+            for (got, want) in y.iter().zip(want.iter().enumerate().map(finish)) {
+                assert!((got - want).abs() <= 1e-5 * size, "{got} where {want} was expected for {g:?}");
+            }
+        });
+    }
 }

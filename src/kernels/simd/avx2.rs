@@ -130,6 +130,12 @@ impl Lanes for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
+    unsafe fn min(self, other: Self) -> Self {
+        Avx2(_mm256_min_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn larger(self, next: Self) -> Self {
         let number = _mm256_cmp_ps::<_CMP_ORD_Q>(self.0, self.0);
         let take = _mm256_and_ps(number, _mm256_cmp_ps::<_CMP_NLE_UQ>(next.0, self.0));

@@ -133,6 +133,12 @@ impl Lanes for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    unsafe fn min(self, other: Self) -> Self {
+        Avx512(_mm512_min_ps(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     unsafe fn larger(self, next: Self) -> Self {
         let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
         let take = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(number, next.0, self.0);

@@ -70,6 +70,9 @@ pub(super) trait Lanes: Copy {
     /// The larger one; `other` if either is NaN.
     unsafe fn max(self, other: Self) -> Self;
 
+    /// The smaller one; `other` if either is NaN.
+    unsafe fn min(self, other: Self) -> Self;
+
     /// `next` if it is larger, or the first NaN of the two.
     unsafe fn larger(self, next: Self) -> Self;
 

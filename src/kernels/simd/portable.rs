@@ -92,6 +92,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
     unsafe fn larger(self, next: Self) -> Self {
         self.zip(next, |a, b| if (b > a) | (b.is_nan() & !a.is_nan()) { b } else { a })
     }

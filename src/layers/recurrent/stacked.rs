@@ -118,6 +118,7 @@ impl Cell for StackedRNNCells {
                 recording: cx.recording,
                 inputs_need_gradient: true,
                 arguments: None,
+                fused: Default::default(),
             };
             cx.nested(call, false, |cx| cell.run(input, &mut own, cx).map(|()| Values::default()))?;
             x = outputs(own.state(cell.output()), cx);

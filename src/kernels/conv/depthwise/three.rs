@@ -279,7 +279,7 @@ unsafe fn sum<L: Lanes, const R: usize, const FULL: bool>(
             }
             for (o, sums) in sums.iter_mut().enumerate() {
                 if col >= cols.start + 2 {
-                    let sum = if epilogue.relu { L::splat(0.0).max(sums[0]) } else { sums[0] };
+                    let sum = epilogue.rectified(sums[0]);
                     let to = to.add(o * line);
                     if strips.ahead {
                         L::prefetch(to.wrapping_add(ahead));
