@@ -2,7 +2,7 @@
 //! (`TimeDistributed`), an LSTM puts together what it saw.
 //!
 //! The digit moves to the left, to the right, up, down, or stays, and comes in again on the other side. So one frame
-//! says nothing, and the frames in another order say little: the table shows that the network looks at the order.
+//! says nothing, and the frames backwards say the opposite: the table shows that the network looks at their order.
 //!
 //! `cargo run --release --example cnn_rnn`
 use cornu::prelude::*;

@@ -35,8 +35,8 @@ fn main() -> cornu::Result<()> {
     };
     println!("weights: MLP {}, CNN {}", built(mlp())?.count_params(), built(cnn())?.count_params());
 
-    println!("\ntest accuracy\n{:>28} | {:^19} | {:^19}", "", "learned in the middle", "learned moved");
-    println!("{:>28} |  {:>8}  {:>8}   |  {:>7}  {:>8}", "digits move up to", "MLP", "CNN", "MLP", "CNN");
+    println!("\ntest accuracy\n{:>28} | {:^21} | {:^21}", "", "learned in the middle", "learned moved");
+    println!("{:>28} |  {:>8}  {:>8}   |  {:>8}  {:>8}", "digits move up to", "MLP", "CNN", "MLP", "CNN");
     let mut found = Vec::new();
     let mut in_the_middle = None;
     for &most in moves {
@@ -45,19 +45,10 @@ fn main() -> cornu::Result<()> {
         // Those of the first row never saw a digit elsewhere.
         let (mlp, cnn) = in_the_middle.get_or_insert((mlp, cnn));
         let row = [accuracy(mlp, most)?, accuracy(cnn, most)?, moved[0], moved[1]];
-        let scale = if most == 0 {
-            String::new()
-        } else {
-            format!(", scale {:.2} to {:.2}", 1.0 - change(most), 1.0 + change(most))
-        };
-        println!(
-            "{:>28} |  {:>8.4}  {:>8.4}   |  {:>7.4}  {:>8.4}",
-            format!("{most} pixels{scale}"),
-            row[0],
-            row[1],
-            row[2],
-            row[3]
-        );
+        let [a, b, c, d] = row;
+        let (least, largest) = (1.0 - change(most), 1.0 + change(most));
+        let moves = format!("{most} pixels, scale {least:.2} to {largest:.2}");
+        println!("{moves:>28} |  {a:>8.4}  {b:>8.4}   |  {c:>8.4}  {d:>8.4}");
         found.push(row);
     }
     #[cfg(feature = "plot")]

@@ -3,8 +3,8 @@
     keras_applications.py make FOLDER [WEIGHTS OF HED]
     keras_applications.py check FOLDER
 
-`make` draws weights for Keras' own networks, moving averages included, and writes NAME.keras, NAME.weights.h5, images
-(NAME.x.npy) and what Keras makes of them (NAME.y.npy). `check` opens what cornu wrote (NAME.cornu.keras,
+`make` draws weights for Keras' own networks, moving averages included, and writes NAME.keras, NAME.weights.h5, NAME.h5
+(the layout of the weights that Keras downloads), images (NAME.x.npy) and what Keras makes of them (NAME.y.npy). `check` opens what cornu wrote (NAME.cornu.keras,
 NAME.cornu.weights.h5), predicts from the same images and compares with cornu's NAME.cornu.y.npy.
 
 Keras 3.15.1 and PyTorch 2.15 (KERAS_BACKEND may name another backend).
@@ -15,8 +15,10 @@ import pathlib
 import sys
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
+import h5py
 import keras
 import numpy as np
+from keras.src.legacy.saving import legacy_h5_format
 
 NETWORKS = {
     "resnet50": keras.applications.ResNet50,
@@ -74,7 +76,7 @@ def compare(name, ours, theirs):
     """cornu's and Keras' predictions: the largest difference relative to the largest value, and value by value."""
     difference = np.abs(ours - theirs)
     relative, single = difference.max() / np.abs(theirs).max(), (difference / np.abs(theirs)).max()
-    print(f"{name:>34}  {relative:.2e} of the largest value, {single:.2e} value by value")
+    print(f"{name:>46}  {relative:.2e} of the largest value, {single:.2e} value by value")
     return max(relative, single)
 
 
@@ -85,6 +87,9 @@ def make(folder, weights=None):
         draw(model, rng)
         model.save(folder / f"{name}.keras")
         model.save_weights(folder / f"{name}.weights.h5")
+        # The layout of the files that Keras downloads.
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, model)
         x = rng.normal(0, 1, (2, 224, 224, 3)).astype("float32")
         np.save(folder / f"{name}.x.npy", x)
         np.save(folder / f"{name}.y.npy", model.predict(x, verbose=0))
@@ -101,7 +106,7 @@ def check(folder):
         worst = max(worst, compare(f"{name}, cornu's .keras in Keras", ours, model.predict(x, verbose=0)))
         model = network(weights=None)
         model.load_weights(folder / f"{name}.cornu.weights.h5")
-        worst = max(worst, compare(f"{name}, cornu's .h5 in Keras", ours, model.predict(x, verbose=0)))
+        worst = max(worst, compare(f"{name}, cornu's .weights.h5 in Keras", ours, model.predict(x, verbose=0)))
     assert worst <= 1e-4, worst
 
 

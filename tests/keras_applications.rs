@@ -1,6 +1,6 @@
 //! The networks of `applications` against those of real Keras, with the same weights and both ways: what Keras saved
 //! predicts the same here, what was saved here predicts the same there. Only where the environment variable
-//! `CORNU_PYTHON` names a Python with Keras, since it takes minutes and 2 GB on the disk:
+//! `CORNU_PYTHON` names a Python with Keras, since it takes minutes and 4 GB on the disk:
 //!
 //! ```sh
 //! CORNU_PYTHON=~/peers/bin/python cargo test --release --features full --test keras_applications -- --nocapture
@@ -66,14 +66,15 @@ fn networks_predict_as_in_keras_and_back() {
     for (name, network) in networks {
         let x = npy::read(at(format!("{name}.x.npy"))).unwrap();
         let want = npy::read(at(format!("{name}.y.npy"))).unwrap();
-        let (keras, h5) = (at(format!("{name}.keras")), at(format!("{name}.weights.h5")));
+        let file = |extension: &str| at(format!("{name}.{extension}"));
         for (what, model) in [
-            ("Keras' .keras, loaded", Model::load(&keras).unwrap()),
-            ("Keras' .h5 in our network", network(Some(&h5)).unwrap()),
+            ("Keras' .keras, loaded", Model::load(file("keras")).unwrap()),
+            ("Keras' .weights.h5 in our network", network(Some(&file("weights.h5"))).unwrap()),
+            ("Keras' older .h5 in our network", network(Some(&file("h5"))).unwrap()),
         ] {
             let (relative, single) = differences(&model.predict(&x, Predict::default()).unwrap(), &want);
             println!(
-                "{:>40}  {relative:.2e} of the largest value, {single:.2e} value by value",
+                "{:>46}  {relative:.2e} of the largest value, {single:.2e} value by value",
                 format!("{name}, {what}")
             );
             assert!(relative <= 1e-4 && single <= 1e-4, "{name}");
@@ -89,7 +90,7 @@ fn networks_predict_as_in_keras_and_back() {
         let model = cornu::applications::Hed::new(x.shape()[1], x.shape()[2]).weights(weights).build().unwrap();
         let found = model.predict(&x, Predict::default()).unwrap();
         let worst = found.iter().zip(&want).fold(0.0, |worst: f32, (a, b)| worst.max((a - b).abs()));
-        println!("{:>40}  largest difference {worst:.2e} of {} values from 0 to 1", "hed, real weights", found.len());
+        println!("{:>46}  largest difference {worst:.2e} of {} values from 0 to 1", "hed, real weights", found.len());
         assert!(worst <= 1e-4);
     }
     python(&keras, &["check".as_ref(), folder.path().as_os_str()]);
