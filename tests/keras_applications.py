@@ -27,8 +27,8 @@ NETWORKS = {
 }
 
 
-def draw(model, rng):
-    """Weights such that values neither grow nor vanish from layer to layer, and normalizations do something."""
+def draw(model, x, rng):
+    """Weights with which normalizations do something, and neither all classes nor a single one are probable."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             size = layer.gamma.shape
@@ -42,6 +42,10 @@ def draw(model, rng):
             layer.set_weights([
                 rng.normal(0, (2 / inputs) ** 0.5, kernel), *(rng.normal(0, 0.1, w.shape) for w in layer.weights[1:])
             ])
+    classifier = model.layers[-1]
+    kernel, bias = classifier.get_weights()
+    logits = keras.Model(model.input, model.layers[-2].output).predict(x, verbose=0) @ kernel
+    classifier.set_weights([kernel * (2 / logits.std()), bias])
 
 
 def hed(weights):
@@ -84,13 +88,13 @@ def make(folder, weights=None):
     for seed, (name, network) in enumerate(NETWORKS.items()):
         rng = np.random.default_rng(seed)
         model = network(weights=None)
-        draw(model, rng)
+        x = rng.normal(0, 1, (2, 224, 224, 3)).astype("float32")
+        draw(model, x, rng)
         model.save(folder / f"{name}.keras")
         model.save_weights(folder / f"{name}.weights.h5")
         # The layout of the files that Keras downloads.
         with h5py.File(folder / f"{name}.h5", "w") as file:
             legacy_h5_format.save_weights_to_hdf5_group(file, model)
-        x = rng.normal(0, 1, (2, 224, 224, 3)).astype("float32")
         np.save(folder / f"{name}.x.npy", x)
         np.save(folder / f"{name}.y.npy", model.predict(x, verbose=0))
     if weights:

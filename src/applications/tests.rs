@@ -102,10 +102,10 @@ fn alexnet_is_the_papers() {
     let lines = listing(&shapes(AlexNet::new().outline()));
     let has = |wanted: &str| assert!(lines.iter().any(|line| line == wanted), "{wanted}\n{lines:#?}");
     has("conv1 Conv2D 55x55x96 11x11x3x96 96");
-    has("norm1 LocalResponseNormalization 55x55x96");
+    has("norm1 cornu>LocalResponseNormalization 55x55x96");
     has("pool1 MaxPooling2D 27x27x96");
     has("conv2 Conv2D 27x27x256 5x5x96x256 256");
-    has("norm2 LocalResponseNormalization 27x27x256");
+    has("norm2 cornu>LocalResponseNormalization 27x27x256");
     has("pool2 MaxPooling2D 13x13x256");
     has("conv3 Conv2D 13x13x384 3x3x256x384 384");
     has("conv4 Conv2D 13x13x384 3x3x384x384 384");
