@@ -69,6 +69,7 @@ fn learning(model: &Model) -> Vec<String> {
 
 #[test]
 fn layers_are_chosen_by_name_by_prefix_and_from_the_end() {
+    let _alone = ALONE.lock();
     let mut model = network();
     let (block2, top) = (
         ["block2_conv/kernel", "block2_conv/bias", "block2_norm/gamma", "block2_norm/beta"],

@@ -96,6 +96,31 @@ fn counts_of_the_others() {
     }
 }
 
+/// The sizes in the paper, on images of 227 x 227 pixels.
+#[test]
+fn alexnet_is_the_papers() {
+    let lines = listing(&shapes(AlexNet::new().outline()));
+    let has = |wanted: &str| assert!(lines.iter().any(|line| line == wanted), "{wanted}\n{lines:#?}");
+    has("conv1 Conv2D 55x55x96 11x11x3x96 96");
+    has("norm1 cornu>LocalResponseNormalization 55x55x96");
+    has("pool1 MaxPooling2D 27x27x96");
+    has("conv2 Conv2D 27x27x256 5x5x96x256 256");
+    has("norm2 cornu>LocalResponseNormalization 27x27x256");
+    has("pool2 MaxPooling2D 13x13x256");
+    has("conv3 Conv2D 13x13x384 3x3x256x384 384");
+    has("conv4 Conv2D 13x13x384 3x3x384x384 384");
+    has("conv5 Conv2D 13x13x256 3x3x384x256 256");
+    has("pool5 MaxPooling2D 6x6x256");
+    has("fc6 Dense 4096 9216x4096 4096");
+    has("drop6 Dropout 4096");
+    has("fc7 Dense 4096 4096x4096 4096");
+    has("drop7 Dropout 4096");
+    has("predictions Dense 1000 4096x1000 1000");
+    // In two columns each filter sees half of the channels.
+    let columns = listing(&shapes(AlexNet::new().groups(2).outline()));
+    assert!(columns.contains(&"conv2 Conv2D 27x27x256 5x5x48x256 256".to_owned()), "{columns:#?}");
+}
+
 #[test]
 fn options() {
     let shape = |outline| shapes(outline).output_shape().unwrap().to_string();
@@ -103,6 +128,16 @@ fn options() {
     assert_eq!(shape(MobileNetV2::new().include_top(false).pooling(Pooling::Max).outline()), "(None, 1280)");
     assert_eq!(shape(AlexNet::new().include_top(false).input_shape([227, 227, 3]).outline()), "(None, 6, 6, 256)");
     assert_eq!(shape(ResNet18::new().classes(7).outline()), "(None, 7)");
+    // The classifier's activation: as it is asked for, and softmax without being asked.
+    let x = ndarray::Array4::from_shape_fn((1, 12, 12, 1), |(_, i, j, _)| (i * j % 7) as f32);
+    let answers = |network: LeNet5| {
+        let model = network.input_shape([12, 12, 1]).classes(4).seed(1).build().unwrap();
+        model.predict(&x, Default::default()).unwrap()
+    };
+    let (probabilities, logits) = (answers(LeNet5::new()), answers(LeNet5::new().classifier_activation("linear")));
+    let exp = logits.mapv(f32::exp);
+    let softmax = &exp / exp.sum();
+    assert!(probabilities.iter().zip(&softmax).all(|(a, b)| (a - b).abs() < 1e-6), "{probabilities} and {softmax}");
     assert_eq!(shapes(ResNet20::new().name("mine").outline()).name(), "mine");
     assert_eq!(
         LeNet5::new().seed(3).build().unwrap().get_weights(),
@@ -143,6 +178,13 @@ fn weights_of_files() {
         let same = network().weights(folder.path().join(name)).build().unwrap();
         assert_eq!(same.get_weights(), model.get_weights(), "{name}");
     }
+    // Those of a base fit the base alone.
+    let base = || ResNet20::new().include_top(false).input_shape([8, 8, 3]);
+    let notop = base().seed(2).build().unwrap();
+    notop.save_weights(folder.path().join("notop.weights.h5")).unwrap();
+    let same = base().weights(folder.path().join("notop.weights.h5")).build().unwrap();
+    assert_eq!(same.get_weights(), notop.get_weights());
+    assert!(network().weights(folder.path().join("notop.weights.h5")).build().is_err());
     let other = ResNet32::new().input_shape([8, 8, 3]).weights(folder.path().join("w.keras")).build().unwrap_err();
     assert!(other.to_string().contains("weights of 'resnet32'"), "{other}");
 }
@@ -161,6 +203,14 @@ fn preprocessing_is_keras() {
         array![[[-1.946_656_8, -1.685_574_2, -1.281_568_6], [2.248_908_3, -2.035_714_3, 0.426_492_4]]],
     );
     close(Preprocessing::Tf, array![[[-0.921_568_63, -0.843_137_26, -0.764_705_9], [1.0, -1.0, 0.003_921_569]]]);
+    // Each module has the mode of its networks' weights.
+    let caffe = preprocess_input(&x, Preprocessing::Caffe).unwrap();
+    assert_eq!(vgg16::preprocess_input(&x).unwrap(), caffe);
+    assert_eq!(vgg19::preprocess_input(&x).unwrap(), caffe);
+    assert_eq!(resnet::preprocess_input(&x).unwrap(), caffe);
+    assert_eq!(mobilenet_v2::preprocess_input(&x).unwrap(), preprocess_input(&x, Preprocessing::Tf).unwrap());
+    let hed = hed::preprocess_input(&x).unwrap();
+    assert!((hed[[0, 0, 0]] - (30.0 - 104.00699)).abs() < 1e-5 && (hed[[0, 0, 2]] - (10.0 - 122.67892)).abs() < 1e-5);
     assert!(
         preprocess_input(&array![[1.0, 2.0]], Preprocessing::Caffe).unwrap_err().to_string().contains("3 channels")
     );

@@ -11,6 +11,9 @@ use std::path::Path;
 const PANEL: (u32, u32) = (640, 480);
 const TITLE_HEIGHT: u32 = 40;
 const MOST_COLUMNS: usize = 3;
+/// The names of curves stand in so many columns, the lines so many pixels apart.
+const LEGEND_COLUMNS: usize = 2;
+const LEGEND_LINE: f64 = 20.0;
 
 const TRAINING: RGBColor = PALETTE[0];
 const VALIDATION: RGBColor = PALETTE[1];
@@ -23,7 +26,8 @@ const AXIS: RGBColor = RGBColor(110, 110, 110);
 pub struct Curve {
     name: String,
     values: Vec<f64>,
-    epochs: Option<Vec<usize>>,
+    /// Where the values stand on the horizontal axis; none: at 1, 2, 3, …
+    places: Option<Vec<f64>>,
 }
 
 impl Curve {
@@ -32,20 +36,26 @@ impl Curve {
     /// The values are those of the first epochs in order, unless [`Curve::epochs`] says otherwise.
     /// One that is NaN or infinite leaves a gap.
     pub fn new(name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Self {
-        Curve { name: name.into(), values: values.into_iter().collect(), epochs: None }
+        Curve { name: name.into(), values: values.into_iter().collect(), places: None }
     }
 
     /// The epoch of each value, counted from 0 as a history does (a picture counts from 1). Needed
     /// where some epochs have no value (`validation_freq` above 1) or training began at a later one.
-    pub fn epochs(mut self, epochs: impl IntoIterator<Item = usize>) -> Self {
-        self.epochs = Some(epochs.into_iter().collect());
+    pub fn epochs(self, epochs: impl IntoIterator<Item = usize>) -> Self {
+        self.places(epochs.into_iter().map(|epoch| epoch as f64 + 1.0))
+    }
+
+    /// Where each value stands on the horizontal axis, for curves over something else than epochs; [`Curves::x_label`]
+    /// says what it is.
+    pub fn places(mut self, places: impl IntoIterator<Item = f64>) -> Self {
+        self.places = Some(places.into_iter().collect());
         self
     }
 
-    /// The points of the curve; epochs count from 1.
+    /// The points of the curve.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
-        let epoch = |i: usize| self.epochs.as_ref().and_then(|epochs| epochs.get(i).copied()).unwrap_or(i);
-        self.values.iter().enumerate().map(move |(i, &value)| (epoch(i) as f64 + 1.0, value))
+        let place = |i: usize| self.places.as_ref().and_then(|places| places.get(i).copied()).unwrap_or(i as f64 + 1.0);
+        self.values.iter().enumerate().map(move |(i, &value)| (place(i), value))
     }
 }
 
@@ -54,22 +64,49 @@ impl Curve {
 /// Training is a solid line and validation (the curve whose name has `val_` before it) a dashed one.
 /// The best epoch of the validation curve is marked where the metric's name tells whether it is to
 /// fall or to rise. `learning_rate` has a logarithmic axis if it spans more than a factor of ten.
-/// A panel is 640 x 480 pixels; see the [module](super) for an example.
+/// A panel is 640 x 480 pixels; see the [module](super) for an example. To compare curves, draw them into
+/// [one panel](Self::one_panel).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
     curves: Vec<Curve>,
     title: Option<String>,
+    one_panel: Option<String>,
+    x_label: String,
 }
 
 impl Curves {
     /// A picture of these curves, in this order.
     pub fn new(curves: impl IntoIterator<Item = Curve>) -> Self {
-        Curves { curves: curves.into_iter().collect(), title: None }
+        let curves = curves.into_iter().collect();
+        Curves { curves, title: None, one_panel: None, x_label: "epoch".to_owned() }
     }
 
     /// A line of text above the panels. Default: none.
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
+        self
+    }
+
+    /// Draws all curves into one panel, each in a colour of its own (up to seven; then they repeat), so that they can be
+    /// compared; `name` stands at the vertical axis. Default: a panel for each metric.
+    ///
+    /// ```
+    /// use cornu::visualize::{Curve, Curves};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("rates.svg");
+    /// let slow = Curve::new("rate 0.01", [0.7, 0.8, 0.85]);
+    /// let fast = Curve::new("rate 0.1", [0.8, 0.88, 0.9]);
+    /// Curves::new([slow, fast]).one_panel("accuracy").save(path)?;
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    pub fn one_panel(mut self, name: impl Into<String>) -> Self {
+        self.one_panel = Some(name.into());
+        self
+    }
+
+    /// What stands below the horizontal axis. Default: `epoch`.
+    pub fn x_label(mut self, label: impl Into<String>) -> Self {
+        self.x_label = label.into();
         self
     }
 
@@ -80,7 +117,10 @@ impl Curves {
     /// do not pair up; [`Error::Argument`](crate::Error::Argument) for another extension or a PNG that would be too large;
     /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let panels = panels(&self.curves)?;
+        let panels = match &self.one_panel {
+            None => panels(&self.curves)?,
+            Some(name) => vec![compared(name, &self.curves)?],
+        };
         // As many rows as needed, then as even as possible: four panels stand two by two.
         let rows = panels.len().div_ceil(MOST_COLUMNS);
         let columns = panels.len().div_ceil(rows);
@@ -93,39 +133,60 @@ impl Curves {
                 let title = fit(&head, title, &style, width as i32 - px(40.0))?;
                 head.draw_text(&title, &style, (width as i32 / 2, px(16.0)))?;
             }
-            body.split_evenly((rows, columns)).iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area))
+            body.split_evenly((rows, columns))
+                .iter()
+                .zip(&panels)
+                .try_for_each(|(area, panel)| panel.draw(area, &self.x_label))
         })
     }
 }
 
-/// A metric, in training and in validation.
+/// A metric, in training and in validation; or curves that are compared.
 struct Panel<'a> {
     name: &'a str,
     training: Option<&'a Curve>,
     validation: Option<&'a Curve>,
+    compared: &'a [Curve],
 }
 
-/// Sorts curves into panels, once they make sense.
-fn panels(curves: &[Curve]) -> Result<Vec<Panel<'_>>> {
+/// One panel with all curves, once they make sense.
+fn compared<'a>(name: &'a str, curves: &'a [Curve]) -> Result<Panel<'a>> {
+    check(curves)?;
+    for (i, Curve { name, .. }) in curves.iter().enumerate() {
+        ensure!(
+            curves[..i].iter().all(|other| other.name != *name),
+            Data,
+            "there are two curves named '{name}'; rename or leave out one"
+        );
+    }
+    Ok(Panel { name, training: None, validation: None, compared: curves })
+}
+
+/// Whether there is something to draw, and each value has a place.
+fn check(curves: &[Curve]) -> Result<()> {
     ensure!(
         curves.iter().any(|curve| !curve.values.is_empty()),
         Data,
         "there are no training curves to draw: the history is empty; train for one epoch at least"
     );
+    for Curve { name, values, places } in curves {
+        let Some(places) = places else { continue };
+        let (values, count) = (values.len(), places.len());
+        ensure!(count == values, Data, "curve '{name}' has {values} values but {count} epochs; give one for each");
+        ensure!(places.iter().all(|&place| drawable(place)), Data, "curve '{name}' has a place that is not finite");
+    }
+    Ok(())
+}
+
+/// Sorts curves into panels, once they make sense.
+fn panels(curves: &[Curve]) -> Result<Vec<Panel<'_>>> {
+    check(curves)?;
     let mut panels: Vec<Panel> = Vec::new();
     for curve in curves {
-        let (name, values) = (&curve.name, curve.values.len());
-        if let Some(epochs) = &curve.epochs {
-            let epochs = epochs.len();
-            ensure!(
-                epochs == values,
-                Data,
-                "curve '{name}' has {values} values but {epochs} epochs; give one for each"
-            );
-        }
+        let name = &curve.name;
         let base = name.strip_prefix("val_").unwrap_or(name);
         let i = panels.iter().position(|panel| panel.name == base).unwrap_or_else(|| {
-            panels.push(Panel { name: base, training: None, validation: None });
+            panels.push(Panel { name: base, training: None, validation: None, compared: &[] });
             panels.len() - 1
         });
         let place = if base == name { &mut panels[i].training } else { &mut panels[i].validation };
@@ -136,7 +197,7 @@ fn panels(curves: &[Curve]) -> Result<Vec<Panel<'_>>> {
         if let (Some(a), Some(b)) = (panel.training, panel.validation) {
             let (short, long) = if a.values.len() < b.values.len() { (a, b) } else { (b, a) };
             ensure!(
-                short.values.len() == long.values.len() || short.epochs.is_some(),
+                short.values.len() == long.values.len() || short.places.is_some(),
                 Data,
                 "curve '{}' has {} values and '{}' has {}; say with Curve::epochs when the fewer were measured",
                 short.name,
@@ -150,9 +211,19 @@ fn panels(curves: &[Curve]) -> Result<Vec<Panel<'_>>> {
     Ok(panels)
 }
 
+/// How a curve is drawn: dashed for validation, so that it is told apart without colours too.
+#[derive(Clone, Copy)]
+struct Line {
+    color: RGBColor,
+    dashed: bool,
+}
+
 impl Panel<'_> {
-    fn curves(&self) -> impl Iterator<Item = (&Curve, RGBColor)> {
-        self.training.map(|curve| (curve, TRAINING)).into_iter().chain(self.validation.map(|curve| (curve, VALIDATION)))
+    fn curves(&self) -> impl Iterator<Item = (&Curve, Line)> {
+        let pair = [(self.training, TRAINING, false), (self.validation, VALIDATION, true)];
+        let pair = pair.into_iter().filter_map(|(curve, color, dashed)| Some((curve?, Line { color, dashed })));
+        let colors = PALETTE.into_iter().cycle().map(|color| Line { color, dashed: false });
+        pair.chain(self.compared.iter().zip(colors))
     }
 
     /// The best point of the validation curve, the first of equals.
@@ -162,7 +233,7 @@ impl Panel<'_> {
         points.min_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1)))
     }
 
-    fn draw(&self, area: &Area) -> Drawn {
+    fn draw(&self, area: &Area, x_label: &str) -> Drawn {
         let points = || self.curves().flat_map(|(curve, _)| curve.points());
         let x = Axis::epochs(points().map(|(epoch, _)| epoch));
         let y = Axis::values(points().map(|(_, value)| value).filter(|&value| drawable(value)), self.name);
@@ -176,15 +247,15 @@ impl Panel<'_> {
         let frame = Frame {
             left: left + px(52.0),
             right: right as i32 - px(20.0),
-            top: px(46.0),
+            top: px(26.0 + LEGEND_LINE * self.legend_lines() as f64),
             bottom: bottom as i32 - px(56.0),
         };
-        self.draw_axes(area, &frame, &x, &y)?;
+        self.draw_axes(area, &frame, &x, &y, x_label)?;
         self.draw_curves(area, &frame, &x, &y)?;
         self.draw_legend(area, &frame)
     }
 
-    fn draw_axes(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis) -> Drawn {
+    fn draw_axes(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis, x_label: &str) -> Drawn {
         // Whole pixels, so that thin lines stay sharp.
         let snap = |at: i32| at - at % px(1.0);
         let bar = |from: (i32, i32), to: (i32, i32), color: RGBColor| {
@@ -207,7 +278,8 @@ impl Panel<'_> {
         bar((left, top), (left, bottom), AXIS)?;
 
         let style = text(13.0, HPos::Center, VPos::Top);
-        area.draw_text("epoch", &style, ((left + right) / 2, bottom + px(30.0)))?;
+        let x_label = fit(area, x_label, &style, right - left)?;
+        area.draw_text(&x_label, &style, ((left + right) / 2, bottom + px(30.0)))?;
         let name = fit(area, self.name, &style, bottom - top)?;
         area.draw_text(&name, &style.transform(FontTransform::Rotate270), (px(12.0), (top + bottom) / 2))
     }
@@ -223,22 +295,27 @@ impl Panel<'_> {
             let line = [(at, frame.top), (at, frame.bottom)];
             area.draw(&DashedPathElement::new(line, px(2.0), px(3.0), stroke(BEST, 1.0)))?;
         }
-        for (curve, color) in self.curves() {
+        for (curve, line) in self.curves() {
             let points: Vec<_> = curve.points().collect();
             // Dots show where few values lie, and one between gaps, which has no line.
             let dots = points.len() <= 30;
             for run in points.split(|&(_, value)| !drawable(value)) {
                 let run: Vec<_> = run.iter().map(|&point| at(point)).collect();
-                draw_line(area, run.clone(), color)?;
+                draw_line(area, run.clone(), line)?;
                 for &point in run.iter().filter(|_| dots || run.len() == 1) {
-                    area.draw(&Circle::new(point, px(3.5), color.filled()))?;
+                    area.draw(&Circle::new(point, px(3.5), line.color.filled()))?;
                 }
             }
         }
         best.map_or(Ok(()), |best| draw_ring(area, best))
     }
 
-    /// One line above the frame: names beside samples of their lines.
+    /// How many lines of names stand above the frame: one, or for curves that are compared as many as are needed.
+    fn legend_lines(&self) -> usize {
+        self.compared.len().div_ceil(LEGEND_COLUMNS).max(1)
+    }
+
+    /// Above the frame: names beside samples of their lines.
     fn draw_legend(&self, area: &Area, frame: &Frame) -> Drawn {
         let style = text(12.0, HPos::Left, VPos::Center);
         let (sample, gap, between) = (px(30.0), px(7.0), px(22.0));
@@ -247,11 +324,19 @@ impl Panel<'_> {
             Some(best) => px(16.0) + gap + width(area, best, &style)?,
             None => 0,
         };
-        let room = (frame.right - frame.left - taken) / self.curves().count() as i32 - sample - gap - between;
-        let (mut x, y) = (frame.left, frame.top - px(20.0));
-        for (curve, color) in self.curves() {
-            let name = fit(area, &curve.name, &style, room)?;
-            draw_line(area, vec![(x, y), (x + sample, y)], color)?;
+        let columns = self.curves().count().min(LEGEND_COLUMNS) as i32;
+        let column = (frame.right - frame.left - taken) / columns;
+        let top = frame.top - px(LEGEND_LINE * self.legend_lines() as f64);
+        let (mut x, mut y) = (frame.left, top);
+        for (i, (curve, line)) in self.curves().enumerate() {
+            if !self.compared.is_empty() {
+                (x, y) = (
+                    frame.left + column * (i % LEGEND_COLUMNS) as i32,
+                    top + px(LEGEND_LINE * (i / LEGEND_COLUMNS) as f64),
+                );
+            }
+            let name = fit(area, &curve.name, &style, column - sample - gap - between)?;
+            draw_line(area, vec![(x, y), (x + sample, y)], line)?;
             area.draw_text(&name, &style, (x + sample + gap, y))?;
             x += sample + gap + width(area, &name, &style)? + between;
         }
@@ -263,14 +348,12 @@ impl Panel<'_> {
     }
 }
 
-/// A curve's line: dashed for validation, so that it is told apart without colours too.
-fn draw_line(area: &Area, points: Vec<(i32, i32)>, color: RGBColor) -> Drawn {
-    if points.len() < 2 {
-        Ok(())
-    } else if color == VALIDATION {
-        area.draw(&DashedPathElement::new(points, px(8.0), px(4.0), stroke(color, 2.0)))
-    } else {
-        area.draw(&PathElement::new(points, stroke(color, 2.0)))
+fn draw_line(area: &Area, points: Vec<(i32, i32)>, line: Line) -> Drawn {
+    let style = stroke(line.color, 2.0);
+    match (points.len(), line.dashed) {
+        (0 | 1, _) => Ok(()),
+        (_, true) => area.draw(&DashedPathElement::new(points, px(8.0), px(4.0), style)),
+        (_, false) => area.draw(&PathElement::new(points, style)),
     }
 }
 
@@ -309,10 +392,13 @@ struct Axis {
 }
 
 impl Axis {
+    /// Whole numbers, as epochs are, have no labels between them.
     fn epochs(epochs: impl Iterator<Item = f64>) -> Self {
-        let (first, last) = span(epochs).unwrap_or((1.0, 1.0));
+        let epochs: Vec<f64> = epochs.collect();
+        let (first, last) = span(epochs.iter().copied()).unwrap_or((1.0, 1.0));
         let margin = if first == last { 1.0 } else { 0.02 * (last - first) };
-        let ticks = steps(first, last, nice_step(last - first, 10.0).max(1.0));
+        let least = if epochs.iter().all(|epoch| epoch.fract() == 0.0) { 1.0 } else { 0.0 };
+        let ticks = steps(first, last, nice_step(last - first, 10.0).max(least));
         Axis { low: first - margin, high: last + margin, log: false, ticks }
     }
 
@@ -549,6 +635,31 @@ mod tests {
             let text = error.to_string();
             assert!(matches!(error, Error::Argument(_)) && text.contains(".png") && text.contains(".svg"), "{text}");
         }
+    }
+
+    #[test]
+    fn curves_that_are_compared_share_a_panel() {
+        let curve = |i: usize| Curve::new(format!("way {i}"), [0.1 * i as f64, 0.9]).places([0.0, 0.5]);
+        let picture = || Curves::new((0..5).map(curve)).one_panel("test accuracy").x_label("share of noise");
+        let (size, pixels) = png(picture());
+        assert_eq!(size, (640, 480));
+        for color in &PALETTE[..5] {
+            assert!(count(&pixels, *color) > 100, "{color:?} fills {} pixels", count(&pixels, *color));
+        }
+        let text = svg(picture());
+        for label in ["way 0", "way 4", "test accuracy", "share of noise", "0.45"] {
+            assert!(text.contains(label), "{label}");
+        }
+        assert!(!text.contains("epoch") && !text.contains("best"));
+        // Without it: a panel each.
+        assert_eq!(png(Curves::new((0..5).map(curve))).0, (1920, 960));
+
+        let twice = error(Curves::new([curve(1), curve(1)]).one_panel("m"), "picture.png").to_string();
+        assert!(twice.contains("two curves named 'way 1'"), "{twice}");
+        let empty = error(Curves::new([]).one_panel("m"), "picture.png").to_string();
+        assert!(empty.contains("no training curves"), "{empty}");
+        let nowhere = Curve::new("loss", [1.0, 2.0]).places([1.0, f64::NAN]);
+        assert!(error(Curves::new([nowhere]), "picture.png").to_string().contains("not finite"));
     }
 
     #[test]
