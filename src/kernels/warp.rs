@@ -79,9 +79,8 @@ impl Projective {
 
     /// The image transformed by this, and the result by `next`, as one map.
     pub fn then(self, next: Projective) -> Self {
-        let [m, n] = [self, next].map(|Projective([a0, a1, a2, b0, b1, b2, c0, c1])| {
-            [[a0, a1, a2], [b0, b1, b2], [c0, c1, 1.0]]
-        });
+        let [m, n] = [self, next]
+            .map(|Projective([a0, a1, a2, b0, b1, b2, c0, c1])| [[a0, a1, a2], [b0, b1, b2], [c0, c1, 1.0]]);
         let mut product = [0.0; 9];
         for i in 0..3 {
             for j in 0..3 {
@@ -167,12 +166,7 @@ impl Warp {
     ///
     /// # Errors
     /// When there are no values or more than 2³¹, or another interpolation is asked for.
-    pub fn new(
-        size: [usize; 3],
-        interpolation: Interpolation,
-        fill_mode: FillMode,
-        fill_value: f64,
-    ) -> Result<Self> {
+    pub fn new(size: [usize; 3], interpolation: Interpolation, fill_mode: FillMode, fill_value: f64) -> Result<Self> {
         check_interpolation(interpolation)?;
         let values = size.iter().try_fold(1usize, |values, n| values.checked_mul(*n)).unwrap_or(usize::MAX);
         ensure!(values > 0 && values <= 1 << 31, Shape, "an image of {size:?} has no values or too many");
@@ -415,5 +409,156 @@ fn gather<const C: usize>(image: &[f32], out: &mut [f32], n: usize, taps: &Taps,
             }
             *y = sum;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::reference::testing::{Draws, assert_close};
+
+    /// The position that stands for one beyond the border; none where there is nothing.
+    fn position(mut i: i64, size: i64, fill_mode: FillMode) -> Option<i64> {
+        match fill_mode {
+            FillMode::Constant => return (0..size).contains(&i).then_some(i),
+            FillMode::Nearest => i = i.clamp(0, size - 1),
+            FillMode::Wrap => i = i.rem_euclid(size),
+            FillMode::Reflect => {
+                i = i.rem_euclid(2 * size);
+                i = i.min(2 * size - 1 - i);
+            }
+        }
+        Some(i)
+    }
+
+    /// Each pixel by its definition: the pixels around its place, each with its weight.
+    fn naive(warp: &Warp, map: &Projective, image: &[f32]) -> Vec<f32> {
+        let [height, width, channels] = warp.size;
+        let [a0, a1, a2, b0, b1, b2, c0, c1] = map.0;
+        let mut out = Vec::new();
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y as f64, x as f64))) {
+            let k = c0 * x + c1 * y + 1.0;
+            let (x, y) = ((a0 * x + a1 * y + a2) / k, (b0 * x + b1 * y + b2) / k);
+            for channel in 0..channels {
+                let read = |i: i64, j: i64| {
+                    let i = position(i, height as i64, warp.fill_mode);
+                    let j = position(j, width as i64, warp.fill_mode);
+                    i.zip(j).map_or(f64::from(warp.fill_value), |(i, j)| {
+                        f64::from(image[(i as usize * width + j as usize) * channels + channel])
+                    })
+                };
+                let value = if warp.nearest {
+                    read(y.round_ties_even() as i64, x.round_ties_even() as i64)
+                } else {
+                    let (i, j) = (y.floor(), x.floor());
+                    let mix = |i: i64| read(i, j as i64) * (1.0 - (x - j)) + read(i, j as i64 + 1) * (x - j);
+                    mix(i as i64) * (1.0 - (y - i)) + mix(i as i64 + 1) * (y - i)
+                };
+                out.push(value as f32);
+            }
+        }
+        out
+    }
+
+    const FILLS: [FillMode; 4] = [FillMode::Reflect, FillMode::Wrap, FillMode::Nearest, FillMode::Constant];
+
+    #[test]
+    fn pixels_are_those_of_the_definition() {
+        let mut draws = Draws::new("warp");
+        for round in 0..60 {
+            let size = [1 + draws.below(9), 1 + draws.below(70), 1 + draws.below(4)];
+            let image = draws.floats(size.iter().product());
+            let numbers = draws.floats(8);
+            let number = |i: usize| f64::from(numbers[i]);
+            let mut map = Projective::rotation(180.0 * number(0), size)
+                .then(Projective::zoom(1.2 + number(1), 1.2 + number(2), size))
+                .then(Projective::shear(number(3), number(4)).about(size))
+                .then(Projective::translation(40.0 * number(5), 20.0 * number(6)));
+            if round % 3 == 0 {
+                map.0[6] = 0.3 * number(7) / size[1] as f64;
+                map.0[7] = 0.3 * number(0) / size[0] as f64;
+            }
+            for fill_mode in FILLS {
+                let warp = Warp::new(size, Interpolation::Bilinear, fill_mode, 0.7).unwrap();
+                let mut out = vec![0.0; image.len()];
+                warp.forward(&map, &image, &mut out);
+                // Places are computed in f32.
+                assert_close(&out, &naive(&warp, &map, &image), 1e-4);
+
+                // <warp(x), g> = <x, backward(g)>, apart from what comes from outside.
+                let warp = Warp::new(size, Interpolation::Bilinear, fill_mode, 0.0).unwrap();
+                let gradient = draws.floats(image.len());
+                let mut back = vec![9.0; image.len()];
+                warp.forward(&map, &image, &mut out);
+                warp.backward(&map, &gradient, &mut back);
+                let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+                let (there, here) = (dot(&out, &gradient), dot(&image, &back));
+                assert!((there - here).abs() < 1e-4 * (1.0 + there.abs()), "{fill_mode:?} {size:?}: {there} {here}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_pixel_is_taken_whole() {
+        let mut draws = Draws::new("warp nearest");
+        for _ in 0..20 {
+            let size = [2 + draws.below(7), 2 + draws.below(40), 3];
+            let image = draws.levels(size.iter().product());
+            // Whole places and quarters, so that nothing lies between two pixels.
+            let quarter = |draws: &mut Draws| draws.below(80) as f64 - 40.0 + 0.25;
+            let map = Projective::translation(quarter(&mut draws), quarter(&mut draws));
+            for fill_mode in FILLS {
+                let warp = Warp::new(size, Interpolation::Nearest, fill_mode, 0.5).unwrap();
+                let mut out = vec![0.0; image.len()];
+                warp.forward(&map, &image, &mut out);
+                assert_eq!(out, naive(&warp, &map, &image), "{fill_mode:?} {size:?} {map:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_the_places_are_nothing_outside_is_read() {
+        let size = [3, 5, 1];
+        let image = [1.0; 15];
+        let wild = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, f32::MAX, -0.5, 4.5, 5.0, -5.0];
+        for (x, y) in wild.iter().flat_map(|x| wild.map(|y| (*x, y))) {
+            for fill_mode in FILLS {
+                for interpolation in [Interpolation::Bilinear, Interpolation::Nearest] {
+                    let warp = Warp::new(size, interpolation, fill_mode, 7.0).unwrap();
+                    let mut out = [0.0; 15];
+                    warp.forward_at([&[x; 15], &[y; 15]], &image, &mut out);
+                    if fill_mode == FillMode::Constant && x.abs().max(y.abs()).is_nan() {
+                        assert_eq!(out[0], 7.0);
+                    }
+                }
+            }
+        }
+        assert!(Warp::new(size, Interpolation::Bicubic, FillMode::Wrap, 0.0).is_err());
+        assert!(Warp::new([0, 2, 1], Interpolation::Nearest, FillMode::Wrap, 0.0).is_err());
+    }
+
+    #[test]
+    fn maps_follow_each_other() {
+        let size = [9, 13, 1];
+        let close = |a: Projective, b: Projective| a.0.iter().zip(b.0).all(|(a, b)| (a - b).abs() < 1e-9);
+        let turn = Projective::rotation(30.0, size);
+        assert!(close(turn.then(Projective::rotation(60.0, size)), Projective::rotation(90.0, size)));
+        assert!(close(turn.then(Projective::rotation(-30.0, size)), Projective::default()));
+        let flip = Projective::flip(true, false, size);
+        assert!(close(flip, Projective([-1.0, 0.0, 12.0, 0.0, 1.0, 0.0, 0.0, 0.0])));
+        let moved = Projective::translation(2.0, -1.0).then(Projective::zoom(2.0, 2.0, size));
+        // The centre was at (4, 5) before it was moved.
+        let [a0, _, a2, _, b1, b2, ..] = moved.0;
+        assert_eq!([a0 * 6.0 + a2, b1 * 4.0 + b2], [4.0, 5.0]);
+
+        let corners = [[0.0, 0.0], [12.0, 0.0], [0.0, 8.0], [12.0, 8.0]];
+        let ends = [[1.0, 0.5], [10.0, -1.0], [2.0, 9.0], [13.0, 6.0]];
+        let map = Projective::perspective(corners, ends);
+        for ([x, y], [u, v]) in corners.into_iter().zip(ends) {
+            let [a0, a1, a2, b0, b1, b2, c0, c1] = map.0;
+            let k = c0 * u + c1 * v + 1.0;
+            assert!(((a0 * u + a1 * v + a2) / k - x).abs() < 1e-9 && ((b0 * u + b1 * v + b2) / k - y).abs() < 1e-9);
+        }
+        assert_eq!(Projective::perspective([[0.0; 2]; 4], [[0.0; 2]; 4]), Projective::default());
     }
 }

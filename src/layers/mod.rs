@@ -74,11 +74,11 @@ pub use adaptive_pooling::{
 pub use alpha_dropout::AlphaDropout;
 pub use attention::{AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention, ScoreMode};
 pub use augmentation::{
-    AugMix, Augmentation, AutoContrast, CutMix, Equalization, FillMode, Flip, MixUp, Pipeline, RandAugment,
-    RandomAffine, RandomBrightness, RandomColorDegeneration, RandomColorJitter, RandomContrast, RandomCrop,
-    RandomElasticTransform, RandomErasing, RandomFlip, RandomGaussianBlur, RandomGrayscale, RandomHue, RandomInvert,
-    RandomPerspective, RandomPosterization, RandomRotation, RandomSaturation, RandomSharpness, RandomShear,
-    RandomTranslation, RandomZoom, Range, Solarization,
+    AugMix, Augmentation, AutoContrast, ContrastLimitedAdaptiveHistogramEqualization, CutMix, Equalization, FillMode,
+    Flip, MixUp, Pipeline, RandAugment, RandomAffine, RandomBrightness, RandomColorDegeneration, RandomColorJitter,
+    RandomContrast, RandomCrop, RandomElasticTransform, RandomErasing, RandomFlip, RandomGaussianBlur, RandomGrayscale,
+    RandomHue, RandomInvert, RandomPerspective, RandomPosterization, RandomRotation, RandomSaturation, RandomSharpness,
+    RandomShear, RandomTranslation, RandomZoom, Range, Solarization,
 };
 pub use axes::Axes;
 pub use batch_normalization::BatchNormalization;
@@ -277,6 +277,7 @@ family! { Box<dyn Layer>, "layer", "keras.layers";
     RandAugment;
     RandomCrop;
     AutoContrast;
+    ContrastLimitedAdaptiveHistogramEqualization;
     RandomAffine = "RandomAffine" | "cornu>RandomAffine";
     Pipeline;
     CategoryEncoding;

@@ -426,12 +426,20 @@ impl Augmentation for RandomInvert {
 
     fn write(&self, _: [usize; 3], inverted: &bool, image: &[f32], out: &mut [f32]) -> Result<()> {
         let [_, largest] = range(self.value_range);
-        if *inverted { each_value(image, out, |x| largest - x) } else { out.copy_from_slice(image) }
+        if *inverted {
+            each_value(image, out, |x| largest - x)
+        } else {
+            out.copy_from_slice(image)
+        }
         Ok(())
     }
 
     fn gradient(&self, _: [usize; 3], inverted: &bool, _: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<()> {
-        if *inverted { each_value(dy, dx, |dy| -dy) } else { dx.copy_from_slice(dy) }
+        if *inverted {
+            each_value(dy, dx, |dy| -dy)
+        } else {
+            dx.copy_from_slice(dy)
+        }
         Ok(())
     }
 }

@@ -99,14 +99,7 @@ impl Augmentation for RandomCrop {
         Ok(())
     }
 
-    fn gradient(
-        &self,
-        size: [usize; 3],
-        place: &[usize; 2],
-        _: &[f32],
-        dy: &[f32],
-        dx: &mut [f32],
-    ) -> Result<()> {
+    fn gradient(&self, size: [usize; 3], place: &[usize; 2], _: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<()> {
         let ([_, width, channels], piece) = (size, self.piece(size, *place));
         let mut cut = dy.to_vec();
         if piece != [self.height, self.width] {

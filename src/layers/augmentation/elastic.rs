@@ -89,9 +89,7 @@ impl Augmentation for RandomElasticTransform {
         if !draws.happens(self.factor) || scale <= 0.0 {
             return None;
         }
-        let normal = |rng: &mut Rng| -> Vec<f32> {
-            StandardNormal.sample_iter(rng).take(size[0] * size[1]).collect()
-        };
+        let normal = |rng: &mut Rng| -> Vec<f32> { StandardNormal.sample_iter(rng).take(size[0] * size[1]).collect() };
         let noise = [normal(&mut draws.sample), normal(&mut draws.sample)];
         Some(Displacement::of_noise(noise, size, scale))
     }

@@ -43,7 +43,11 @@ augmentations! {
 pub(super) type Rectangle = [ops::Range<usize>; 2];
 
 /// A rectangle with these shares of the height and the width, at a random place, and its share of the image.
-pub(super) fn rectangle([height, width, _]: [usize; 3], [down, across]: [f64; 2], draws: &mut Draws) -> (Rectangle, f64) {
+pub(super) fn rectangle(
+    [height, width, _]: [usize; 3],
+    [down, across]: [f64; 2],
+    draws: &mut Draws,
+) -> (Rectangle, f64) {
     // Keras draws the place along the width first, and takes the pixels whose number lies in between.
     let mut span = |length: usize, share: f64| {
         let size = share * length as f64;
@@ -130,14 +134,7 @@ impl Augmentation for RandomErasing {
         Ok(())
     }
 
-    fn gradient(
-        &self,
-        size: [usize; 3],
-        erased: &Option<Erased>,
-        _: &[f32],
-        dy: &[f32],
-        dx: &mut [f32],
-    ) -> Result<()> {
+    fn gradient(&self, size: [usize; 3], erased: &Option<Erased>, _: &[f32], dy: &[f32], dx: &mut [f32]) -> Result<()> {
         dx.copy_from_slice(dy);
         if let Some(erased) = erased {
             Self::rows(size, erased)?.for_each(|row| dx[row].fill(0.0));

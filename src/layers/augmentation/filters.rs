@@ -11,7 +11,7 @@ augmentations! {
     RandomGaussianBlur() [seed] {
         /// How many of the images: a number `f` means a probability drawn from 0 to `f`. Default: 1.
         factor: Range = Range::Between(0.0, 1.0),
-        /// The size of the kernel, odd numbers: the first counts columns and the second rows, as Keras 3.15 does.
+        /// The size of the kernel, odd numbers: the first counts columns and the second rows, as in Keras on JAX.
         /// Default: 3 by 3.
         kernel_size: Sizes<2> = Sizes([3, 3]),
         /// The standard deviations in pixels, one drawn for each direction and shared by a batch, from 0 to 1: a number
@@ -81,21 +81,9 @@ impl RandomGaussianBlur {
         self.sigma.check_within("sigma", 0.0, 1.0)
     }
 
-    /// The kernel, rows of `kernel_size[1]` weights.
-    fn kernel(&self, [x, y]: [f64; 2]) -> Vec<f32> {
-        let Sizes([columns, rows]) = self.kernel_size;
-        let (across, down) = (gaussian(columns, x), gaussian(rows, y));
-        down.iter().flat_map(|d| across.iter().map(move |a| d * a)).collect()
-    }
-
     fn blur(&self, size: [usize; 3], sigma: [f64; 2], image: &[f32], out: &mut [f32]) {
         let Sizes([columns, rows]) = self.kernel_size;
-        if columns == rows {
-            blurred(size, &gaussian(rows, sigma[1]), &gaussian(columns, sigma[0]), image, out);
-        } else {
-            // Keras lays a kernel of `size[1]` by `size[0]` out as one of `size[0]` by `size[1]`.
-            filtered(size, &self.kernel(sigma), rows, image, out);
-        }
+        blurred(size, &gaussian(rows, sigma[1]), &gaussian(columns, sigma[0]), image, out);
     }
 }
 

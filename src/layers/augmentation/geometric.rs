@@ -133,7 +133,11 @@ impl Augmentation for RandomFlip {
     }
 
     fn write(&self, size: [usize; 3], flipped: &bool, image: &[f32], out: &mut [f32]) -> Result<()> {
-        if *flipped { self.flip(size, image, out) } else { out.copy_from_slice(image) }
+        if *flipped {
+            self.flip(size, image, out)
+        } else {
+            out.copy_from_slice(image)
+        }
         Ok(())
     }
 

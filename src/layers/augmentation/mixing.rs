@@ -299,7 +299,12 @@ impl Mixing for CutMix {
 impl Mixed {
     /// Calls `work(i, other, share of image i, from..to)` for all values of the images of a batch, in runs whose share
     /// is the same.
-    fn each(&self, [_, width, channels]: [usize; 3], image: usize, mut work: impl FnMut(usize, usize, f32, [usize; 2])) {
+    fn each(
+        &self,
+        [_, width, channels]: [usize; 3],
+        image: usize,
+        mut work: impl FnMut(usize, usize, f32, [usize; 2]),
+    ) {
         match self {
             Mixed::Whole(Mixture { order, weights }) => {
                 order.iter().zip(weights).enumerate().for_each(|(i, (other, w))| work(i, *other, *w, [0, image]));

@@ -19,6 +19,7 @@
 //! layers' documentation names.
 
 mod affine;
+mod clahe;
 mod color;
 mod crop;
 mod elastic;
@@ -32,6 +33,7 @@ mod tone;
 
 pub use crate::kernels::warp::{FillMode, Projective};
 pub use affine::RandomAffine;
+pub use clahe::ContrastLimitedAdaptiveHistogramEqualization;
 pub use color::{
     Jitter, RandomBrightness, RandomColorDegeneration, RandomColorJitter, RandomContrast, RandomGrayscale, RandomHue,
     RandomInvert, RandomSaturation,
@@ -40,9 +42,7 @@ pub use crop::RandomCrop;
 pub use elastic::{Displacement, RandomElasticTransform};
 pub use erasing::{Erased, Filling, RandomErasing};
 pub use filters::{RandomGaussianBlur, RandomSharpness};
-pub use geometric::{
-    Flip, RandomFlip, RandomPerspective, RandomRotation, RandomShear, RandomTranslation, RandomZoom,
-};
+pub use geometric::{Flip, RandomFlip, RandomPerspective, RandomRotation, RandomShear, RandomTranslation, RandomZoom};
 pub use mixing::{CutMix, Cuts, MixUp, Mixture};
 pub use pipeline::Pipeline;
 pub use policies::{AugMix, Chains, Operation, RandAugment};
@@ -111,11 +111,7 @@ pub trait Augmentation: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it cannot take such an image.
-    fn apply(
-        &self,
-        image: &ArrayBase<impl Data<Elem = f32>, Ix3>,
-        parameters: &Self::Parameters,
-    ) -> Result<Array3<f32>>
+    fn apply(&self, image: &ArrayBase<impl Data<Elem = f32>, Ix3>, parameters: &Self::Parameters) -> Result<Array3<f32>>
     where
         Self: Sized,
     {
@@ -265,7 +261,11 @@ impl Checked for Option<Range> {
 impl Checked for [f64; 2] {
     fn checked(&self, name: &str) -> Result<()> {
         let [low, high] = *self;
-        ensure!(low < high && (high - low).is_finite(), Argument, "{name} is ({low}, {high}); the second must be larger");
+        ensure!(
+            low < high && (high - low).is_finite(),
+            Argument,
+            "{name} is ({low}, {high}); the second must be larger"
+        );
         Ok(())
     }
 }
@@ -442,7 +442,9 @@ fn backward<A: Augmentation>(
     if shape.is_empty() {
         return Ok(dy.into());
     }
-    ensure!(shape.len() > 1, State, "the gradient by the images was not asked for when they were changed");
+    if shape.len() == 1 {
+        return Ok(None.into());
+    }
     let address = address(cx)?;
     let (x, dy) = (cx.restore()?, data_format.last(dy));
     let [_, _, size @ ..] = volume::<2>(&shape)?;
@@ -481,4 +483,54 @@ fn each_image(values: &mut [f32], image: usize, work: impl Fn(usize, &mut [f32])
         }
     });
     failed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Effects, Layer, Pass, Saved};
+    use crate::runtime::Workspace;
+    use crate::tensor::Tensor;
+    use std::sync::Arc;
+
+    fn train(layer: &dyn Layer, x: Tensor, first_sample: u64) -> Vec<f32> {
+        let workspace = Arc::new(Workspace::default());
+        let pass = Pass { training: true, seed: 5, step: 3, first_sample, share: 1.0, workspace };
+        let (mut saved, mut effects) = (Saved::default(), Effects::default());
+        let mut cx = Forward::of_model(&pass, &mut saved, &mut effects, false);
+        layer.forward(x.into(), &mut cx).unwrap().one().unwrap().into_vec()
+    }
+
+    #[test]
+    fn how_a_batch_is_cut_and_threads_change_no_bits() {
+        let layers: Vec<Box<dyn Layer>> = vec![
+            RandomAffine::new().rotation(180.0).shift(0.2).scale(0.3).shear(20.0).flip(Flip::Horizontal).into(),
+            RandomFlip::new().into(),
+            RandomRotation::new(0.4).seed(9).into(),
+            RandomPerspective::new().into(),
+            RandomElasticTransform::new().into(),
+            RandomErasing::new().into(),
+            RandomColorJitter::new().brightness_factor(Range::UpTo(0.3)).hue_factor(Range::UpTo(0.3)).into(),
+            RandomGaussianBlur::new().into(),
+            RandomCrop::new(4, 3).into(),
+            RandAugment::new().into(),
+            AugMix::new().into(),
+            Pipeline::new().add(RandomZoom::new(0.3)).add(RandomContrast::new(0.3)).add(RandomZoom::new(0.3)).into(),
+        ];
+        let image = 6 * 5 * 3;
+        let values: Vec<f32> = (0..8 * image).map(|i| ((i * 7919) % 256) as f32).collect();
+        let x = Tensor::new([8, 6, 5, 3], values.clone()).unwrap();
+        for layer in layers {
+            let whole = threads::with_num_threads(1, || train(&*layer, x.clone(), 40));
+            assert_eq!(whole, threads::with_num_threads(3, || train(&*layer, x.clone(), 40)));
+            let mut pieces = Vec::new();
+            for (first, n) in [(0, 3), (3, 1), (4, 4)] {
+                let part = Tensor::new([n, 6, 5, 3], values[first * image..(first + n) * image].to_vec()).unwrap();
+                pieces.extend(train(&*layer, part, 40 + first as u64));
+            }
+            assert_eq!(whole, pieces, "{layer:?}");
+            let other = train(&*layer, x.clone(), 41);
+            assert!(whole != other || layer.class_name() == "RandomCrop", "{layer:?} does not look at the sample");
+        }
+    }
 }

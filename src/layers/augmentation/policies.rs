@@ -100,10 +100,7 @@ impl Operations {
             translation: RandomTranslation::new(factor, factor).interpolation(interpolation),
             rotation: RandomRotation::new(factor).interpolation(interpolation),
             posterization: RandomPosterization::new((8.0 * high).floor().max(1.0)).value_range(value_range),
-            solarization: Solarization::new()
-                .addition_factor(factor)
-                .threshold_factor(factor)
-                .value_range(value_range),
+            solarization: Solarization::new().addition_factor(factor).threshold_factor(factor).value_range(value_range),
             auto_contrast: AutoContrast::new().value_range(value_range),
             equalization: Equalization::new().value_range(value_range),
             brightness: RandomBrightness::new(factor).value_range(value_range),
