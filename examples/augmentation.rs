@@ -37,7 +37,7 @@ fn main() -> cornu::Result<()> {
     sheet.add("RandomGrayscale", RandomGrayscale::new().factor(1.0))?;
     sheet.add("RandomInvert", RandomInvert::new().factor((1.0, 1.0)))?;
     sheet.add("RandomPosterization, 2 bits", RandomPosterization::new((2.0, 2.0)))?;
-    sheet.add("Solarization", Solarization::new().threshold_factor((0.0, 1.0)))?;
+    sheet.add("Solarization", Solarization::new().threshold_factor((0.3, 0.4)))?;
     sheet.add("Equalization", Equalization::new())?;
     sheet.add("RandomGaussianBlur", RandomGaussianBlur::new().factor((1.0, 1.0)).kernel_size(9).sigma((1.0, 1.0)))?;
     sheet.add("RandomErasing", RandomErasing::new().factor((1.0, 1.0)).scale((0.1, 0.2)))?;

@@ -91,10 +91,11 @@ fn blur(picture: &Array3<f32>) -> cornu::Result<Array3<f32>> {
 /// What was before the blur, found step by step: a guess is blurred, and changed where it differs from what is seen
 /// (Richardson 1972, Lucy 1974).
 fn restore(seen: &Array3<f32>, steps: usize) -> cornu::Result<Array3<f32>> {
-    let mut guess = seen.clone();
+    // Near the border a part of each pixel's light was lost.
+    let (mut guess, kept) = (seen.clone(), blur(&Array3::ones(seen.dim()))?);
     for _ in 0..steps {
         let ratio = seen / &blur(&guess)?.mapv(|v| v.max(1e-3));
-        guess = &guess * &blur(&ratio)?;
+        guess = &guess * &blur(&ratio)? / &kept;
     }
     Ok(guess.mapv(|v| v.clamp(0.0, 255.0)))
 }

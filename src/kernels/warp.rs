@@ -212,17 +212,29 @@ impl Warp {
         vectorised(
             #[inline(always)]
             || match channels {
-                1 => self.each_run(places, |first, n, taps| gather::<1>(image, &mut out[first..], n, taps, fill)),
-                3 => self.each_run(places, |first, n, taps| gather::<3>(image, &mut out[first * 3..], n, taps, fill)),
-                _ => self.each_run(places, |first, n, taps| {
-                    for (i, y) in out[first * channels..].chunks_exact_mut(channels).take(n).enumerate() {
-                        y.fill(fill * taps.outside[i]);
-                        for t in 0..4 {
-                            let x = &image[taps.at[t][i] as usize..][..channels];
-                            y.iter_mut().zip(x).for_each(|(y, x)| *y += taps.weight[t][i] * x);
+                1 => self.each_run(
+                    places,
+                    #[inline(always)]
+                    |first, n, taps| gather::<1>(image, &mut out[first..], n, taps, fill),
+                ),
+                3 => self.each_run(
+                    places,
+                    #[inline(always)]
+                    |first, n, taps| gather::<3>(image, &mut out[first * 3..], n, taps, fill),
+                ),
+                _ => self.each_run(
+                    places,
+                    #[inline(always)]
+                    |first, n, taps| {
+                        for (i, y) in out[first * channels..].chunks_exact_mut(channels).take(n).enumerate() {
+                            y.fill(fill * taps.outside[i]);
+                            for t in 0..4 {
+                                let x = &image[taps.at[t][i] as usize..][..channels];
+                                y.iter_mut().zip(x).for_each(|(y, x)| *y += taps.weight[t][i] * x);
+                            }
                         }
-                    }
-                }),
+                    },
+                ),
             },
         );
     }
@@ -234,14 +246,18 @@ impl Warp {
         vectorised(
             #[inline(always)]
             || {
-                self.each_run(places, |first, n, taps| {
-                    for (i, dy) in dy[first * channels..].chunks_exact(channels).take(n).enumerate() {
-                        for t in 0..4 {
-                            let dx = &mut dx[taps.at[t][i] as usize..][..channels];
-                            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += taps.weight[t][i] * dy);
+                self.each_run(
+                    places,
+                    #[inline(always)]
+                    |first, n, taps| {
+                        for (i, dy) in dy[first * channels..].chunks_exact(channels).take(n).enumerate() {
+                            for t in 0..4 {
+                                let dx = &mut dx[taps.at[t][i] as usize..][..channels];
+                                dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += taps.weight[t][i] * dy);
+                            }
                         }
-                    }
-                });
+                    },
+                );
             },
         );
     }
@@ -306,6 +322,7 @@ impl Warp {
     /// Of places along an axis, the positions around them. Whatever a place is, NaN too, positions are whole numbers
     /// from 0 to `size - 1`.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // five arrays side by side
     fn between(&self, places: [f32; RUN], size: usize) -> Between {
         let zero = [0.0; RUN];
         let mut b = Between { low: zero, high: zero, low_weight: zero, high_weight: zero };

@@ -63,10 +63,14 @@ impl RandomAffine {
     fn check_arguments(&self) -> Result<()> {
         for (name, range) in [("scale", self.scale), ("stretch", self.stretch)] {
             let (low, _) = around_one(range);
-            ensure!(low > 0.0, Argument, "{name} begins at {low}; it must be above 0");
+            ensure!((f64::MIN_POSITIVE..).contains(&low), Argument, "{name} begins at {low}; it must be above 0");
         }
         let (low, high) = self.shear.bounds(f64::NEG_INFINITY);
-        ensure!(low > -90.0 && high < 90.0, Argument, "shear is {low} to {high} degrees; it must be within -90 and 90");
+        ensure!(
+            low.abs().max(high.abs()) < 90.0,
+            Argument,
+            "shear is {low} to {high} degrees; it must be within -90 and 90"
+        );
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ impl Displacement {
     fn of_noise(noise: [Vec<f32>; 2], size: [usize; 3], scale: f64) -> Self {
         let [height, width, _] = size;
         let (alpha, sigma) = (0.1 * scale * height.max(width) as f64, 0.05 * scale * height.min(width) as f64);
-        let kernel = gaussian(6 * sigma as usize | 1, sigma);
+        let kernel = gaussian((6 * sigma as usize) | 1, sigma);
         let [x, y] = noise.map(|mut noise| {
             noise.iter_mut().for_each(|v| *v *= sigma as f32);
             let mut smooth = vec![0.0; noise.len()];

@@ -31,6 +31,7 @@ impl Pipeline {
     }
 
     /// With this layer as the last one.
+    #[allow(clippy::should_implement_trait)] // its name is that of models' `add`
     pub fn add(mut self, layer: impl Into<LayerHandle>) -> Self {
         let layer = layer.into();
         if layer.name().is_empty() {

@@ -203,7 +203,7 @@ pub struct Chains {
 
 impl AugMix {
     fn check_arguments(&self) -> Result<()> {
-        ensure!(self.alpha > 0.0, Argument, "alpha is {}; it must be above 0", self.alpha);
+        ensure!((f64::MIN_POSITIVE..).contains(&self.alpha), Argument, "alpha is {}; it must be above 0", self.alpha);
         self.factor.check_within("factor", 0.0, 1.0)
     }
 

@@ -1,6 +1,6 @@
 //! Changes of the scale of values: fewer of them, others spread over the range.
 
-use super::color::range;
+use super::color::{each_value, range};
 use super::{Augmentation, BYTES, Draws, Range, augmentations};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
@@ -43,6 +43,7 @@ augmentations! {
 }
 
 /// Takes values of one range to the other.
+#[inline(always)]
 fn scaled(value: f32, [from_low, from_high]: [f32; 2], [low, high]: [f32; 2]) -> f32 {
     if [from_low, from_high] == [low, high] {
         return value;
@@ -73,10 +74,15 @@ impl Augmentation for RandomPosterization {
 
     fn write(&self, _: [usize; 3], bits: &u32, image: &[f32], out: &mut [f32]) -> Result<()> {
         let (range, shift) = (range(self.value_range), 8u32.saturating_sub(*bits).min(7));
-        for (y, x) in out.iter_mut().zip(image) {
-            let byte = scaled(*x, range, OF_BYTES) as u8;
-            *y = scaled(f32::from(byte >> shift << shift), OF_BYTES, range);
-        }
+        each_value(
+            image,
+            out,
+            #[inline(always)]
+            |x| {
+                let byte = scaled(x, range, OF_BYTES) as u8;
+                scaled(f32::from(byte >> shift << shift), OF_BYTES, range)
+            },
+        );
         Ok(())
     }
 
@@ -106,10 +112,15 @@ impl Augmentation for Solarization {
 
     fn write(&self, _: [usize; 3], drawn: &[f64; 2], image: &[f32], out: &mut [f32]) -> Result<()> {
         let ([addition, threshold], range) = (drawn.map(|v| v as f32), range(self.value_range));
-        for (y, x) in out.iter_mut().zip(image) {
-            let value = (scaled(*x, range, OF_BYTES) + addition).clamp(0.0, 255.0);
-            *y = scaled(if value < threshold { value } else { 255.0 - value }, OF_BYTES, range);
-        }
+        each_value(
+            image,
+            out,
+            #[inline(always)]
+            |x| {
+                let value = (scaled(x, range, OF_BYTES) + addition).clamp(0.0, 255.0);
+                scaled(if value < threshold { value } else { 255.0 - value }, OF_BYTES, range)
+            },
+        );
         Ok(())
     }
 
@@ -227,12 +238,12 @@ impl Augmentation for AutoContrast {
         for pixel in image.chunks_exact(channels) {
             ends.iter_mut().zip(pixel).for_each(|([low, high], x)| (*low, *high) = (low.min(*x), high.max(*x)));
         }
-        let ends: Vec<_> = ends.into_iter().map(|ends| ends.map(|v| scaled(v, range, OF_BYTES))).collect();
+        let ([least, most], size) = (range, range[1] - range[0]);
+        let stretch: Vec<f32> = ends.iter().map(|[low, high]| size / (high - low)).collect();
         for (out, pixel) in out.chunks_exact_mut(channels).zip(image.chunks_exact(channels)) {
-            for ((y, x), [low, high]) in out.iter_mut().zip(pixel).zip(&ends) {
-                let scale = 255.0 / (high - low);
-                let value = scaled(*x, range, OF_BYTES) * scale - low * scale;
-                *y = if low < high { scaled(value.clamp(0.0, 255.0), OF_BYTES, range) } else { *x };
+            for (c, (y, x)) in out.iter_mut().zip(pixel).enumerate() {
+                let value = (x - ends[c][0]) * stretch[c] + least;
+                *y = if ends[c][0] < ends[c][1] { value.max(least).min(most) } else { *x };
             }
         }
         Ok(())
