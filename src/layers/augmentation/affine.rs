@@ -66,10 +66,11 @@ impl RandomAffine {
             ensure!((f64::MIN_POSITIVE..).contains(&low), Argument, "{name} begins at {low}; it must be above 0");
         }
         let (low, high) = self.shear.bounds(f64::NEG_INFINITY);
+        let possible = -89.9..=89.9;
         ensure!(
-            low.abs().max(high.abs()) < 90.0,
+            possible.contains(&low) && possible.contains(&high),
             Argument,
-            "shear is {low} to {high} degrees; it must be within -90 and 90"
+            "shear is {low} to {high} degrees; it must be within -89.9 and 89.9"
         );
         Ok(())
     }

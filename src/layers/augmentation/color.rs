@@ -143,8 +143,7 @@ impl Augmentation for RandomContrast {
 
     fn write(&self, [_, _, channels]: [usize; 3], factor: &f64, image: &[f32], out: &mut [f32]) -> Result<()> {
         let (factor, [low, high], means) = (*factor as f32, range(self.value_range), means(channels, image));
-        let change = #[inline(always)]
-        |x: f32, mean: f32| ((x - mean) * factor + mean).max(low).min(high);
+        let change = |x: f32, mean: f32| ((x - mean) * factor + mean).max(low).min(high);
         if let [mean] = means[..] {
             each_value(
                 image,
