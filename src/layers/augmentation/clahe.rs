@@ -33,7 +33,8 @@ impl ContrastLimitedAdaptiveHistogramEqualization {
         self
     }
 
-    /// How many times the mean a bin of a histogram may hold; what is above is shared among all. 0: no limit. Default: 4.
+    /// How many times the mean a bin of a histogram may hold; what is above is shared among all. 0: no limit. On PyTorch
+    /// Keras 3.15 rounds the limit down to a whole number; here, as elsewhere, it is taken as it is. Default: 4.
     pub fn clip_limit(mut self, clip_limit: f64) -> Self {
         self.clip_limit = clip_limit;
         self
