@@ -22,6 +22,28 @@ pub fn stream(seed: u64, stream: u64, step: u64, sample: u64) -> Rng {
     rng
 }
 
+/// Where the draws of a layer in one step come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub seed: u64,
+    pub stream: u64,
+    pub step: u64,
+    /// The place in the epoch of the first sample.
+    pub first_sample: u64,
+}
+
+impl Address {
+    /// The stream for sample `i`.
+    pub fn sample(self, i: usize) -> Rng {
+        stream(self.seed, self.stream, self.step, self.first_sample + i as u64)
+    }
+
+    /// The stream for what all samples of the step share.
+    pub fn shared(self) -> Rng {
+        stream(self.seed, self.stream, self.step, u64::MAX)
+    }
+}
+
 /// The stream number that belongs to a name (64-bit FNV-1a): a layer's draws depend on its path,
 /// not on how many layers were made before it.
 pub fn stream_of(name: &str) -> u64 {

@@ -2,7 +2,7 @@
 //! arguments, and proof that faults are found.
 
 use cornu::layer::{Backward, Build, Forward, Gradients, Param, Values};
-use cornu::layers::{Encoding, Interpolation};
+use cornu::layers::{DataFormat, Encoding, FillMode, Interpolation};
 use cornu::losses::*;
 use cornu::prelude::*;
 use cornu::regularizers::{OrthogonalMode, OrthogonalRegularizer, Regularizer};
@@ -333,46 +333,72 @@ fn categories() -> Vec<Case> {
     ]
 }
 
-/// Layers that do nothing outside of training, and can do nothing in it yet.
+/// Layers that do nothing outside of training, and have a gradient in it.
 fn augmentation() -> Vec<Case> {
     let image: &[usize] = &[2, 4, 5, 3];
+    // Wide enough for the values of the check, narrow enough that some leave it.
+    let range = [-1.0, 1.0];
+    let on = (1.0, 1.0);
     vec![
         case(RandomFlip::new(), image),
+        case(RandomFlip::new().data_format(DataFormat::ChannelsFirst), image),
         case(RandomRotation::new(0.2), image),
-        case(RandomZoom::new(0.2), image),
-        case(RandomTranslation::new(0.2, (-0.1, 0.3)), image),
-        case(RandomShear::new(), image),
-        case(RandomPerspective::new(), image),
-        case(RandomElasticTransform::new(), image),
-        case(RandomContrast::new(0.2), image),
-        case(RandomBrightness::new(0.2), image),
-        case(RandomHue::new(0.2), image),
-        case(RandomSaturation::new(0.2), image),
-        case(RandomColorDegeneration::new(0.2), image),
-        case(RandomColorJitter::new(), image),
-        case(RandomErasing::new(), image),
-        case(RandomGaussianBlur::new(), image),
+        case(RandomRotation::new(0.2).fill_mode(FillMode::Constant).fill_value(2.0), &[2, 4, 5, 1]),
+        case(RandomZoom::new(0.2).fill_mode(FillMode::Nearest), image),
+        case(RandomTranslation::new(0.2, (-0.1, 0.3)).fill_mode(FillMode::Wrap), &[2, 4, 5, 2]),
+        case(RandomShear::new().x_factor(0.5).interpolation(Interpolation::Nearest), image),
+        case(RandomPerspective::new().factor(on), image),
+        case(RandomElasticTransform::new().factor(on).value_range(range), image),
+        case(RandomAffine::new().rotation(180.0).shift(0.2).scale(0.3).shear(20.0).stretch(0.2), image),
+        case(RandomContrast::new(0.2).value_range(range), image),
+        case(RandomContrast::new(0.2).value_range(range), &[2, 4, 5, 2]),
+        case(RandomBrightness::new(0.2).value_range(range), image),
+        case(RandomColorDegeneration::new(0.9).value_range(range), image),
+        case(RandomErasing::new().factor(on), image),
+        case(RandomGaussianBlur::new().factor(on).kernel_size([3, 5]).value_range(range), &[2, 6, 5, 2]),
         case(RandomGrayscale::new(), image),
         case(RandomInvert::new(), image),
-        case(RandomSharpness::new(0.2), image),
+        case(RandomSharpness::new(1.0).value_range(range), image),
         case(RandomPosterization::new(4.0), image),
-        case(Solarization::new(), image),
+        case(Solarization::new().threshold_factor((0.45, 0.5)).value_range([-10.0, 10.0]), image),
         case(Equalization::new(), image),
-        case(CutMix::new(), image),
-        case(MixUp::new(), image),
-        case(AugMix::new(), image),
-        case(RandAugment::new(), image),
-        case(RandomCrop::new(4, 5), image),
+        case(CutMix::new(), &[4, 5, 4, 2]),
+        case(MixUp::new().alpha(1.0), &[4, 5, 4, 2]),
+        case(RandomCrop::new(3, 2), image),
+        case(RandomCrop::new(6, 4), image),
+        case(Pipeline::new().add(RandomFlip::new()).add(RandomContrast::new(0.3).value_range(range)), image),
     ]
 }
 
+/// Those without one.
+fn without_gradient() -> Vec<Case> {
+    let image: &[usize] = &[2, 4, 5, 3];
+    vec![
+        case(RandomHue::new(0.2), image),
+        case(RandomSaturation::new(0.2), image),
+        case(RandomColorJitter::new(), image),
+        case(AugMix::new(), image),
+        case(RandAugment::new(), image),
+    ]
+}
+
+/// Those without one that work in inference too.
+fn always_active() -> Vec<Case> {
+    let image: &[usize] = &[2, 4, 5, 3];
+    vec![case(AutoContrast::new(), image), case(ContrastLimitedAdaptiveHistogramEqualization::new(), image)]
+}
+
 #[test]
-fn augmentation_in_inference() {
-    check_with(&GradientCheck::new().training(false), augmentation());
-    for (layer, inputs) in augmentation() {
+fn augmentation_of_images() {
+    check(augmentation());
+    let same_size = |case: &Case| !class_of(&case.0).contains("Crop");
+    check_with(&GradientCheck::new().training(false), augmentation().into_iter().filter(same_size).collect());
+    check_with(&GradientCheck::new().training(false), without_gradient());
+    check_with(&GradientCheck::new().training(false), vec![case(RandomCrop::new(4, 5), &[2, 4, 5, 3])]);
+    for (layer, inputs) in without_gradient().into_iter().chain(always_active()) {
         let class = class_of(&layer);
         let error = GradientCheck::new().layer(layer, &inputs).unwrap_err().to_string();
-        assert!(error.contains(&format!("{class} cannot augment in training yet")), "{error}");
+        assert!(error.contains(&format!("{class} has no gradient by its images")), "{error}");
     }
 }
 
@@ -597,6 +623,8 @@ fn every_built_in_layer_has_a_case() {
         spectral(),
         categories(),
         augmentation(),
+        without_gradient(),
+        always_active(),
     ];
     let mut covered: BTreeSet<String> = families.into_iter().flatten().map(|(layer, _)| class_of(&layer)).collect();
     covered.insert("Embedding".to_owned()); // in a test of its own

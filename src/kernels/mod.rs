@@ -12,6 +12,7 @@
 //! or `portable`, asks for another one. Where there is no kernel of ours, matrix products are those of the crate
 //! `matrixmultiply`, which has kernels for other processors too.
 
+pub mod color;
 pub mod conv;
 pub mod conv3d;
 mod epilogue;
@@ -28,6 +29,7 @@ pub mod resize;
 mod scratch;
 mod simd;
 mod tile;
+pub mod warp;
 
 pub use epilogue::Epilogue;
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use super::{Fused, Gradients, Layer, LayerHandle, Param, Values};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::random::{self, Rng};
+use crate::random::{Address, Rng};
 use crate::runtime::Workspace;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
@@ -208,13 +208,23 @@ impl Forward<'_> {
 
     /// As [`rng`](Self::rng), but where the layer has a seed of its own that one counts, not the model's.
     pub fn rng_with(&self, seed: Option<u64>, i: usize) -> Rng {
-        let sample = self.pass.first_sample + i as u64;
-        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, sample)
+        self.address(seed).sample(i)
+    }
+
+    /// Where the draws of this call come from, for a layer that makes them on several threads or once more in its
+    /// backward pass.
+    pub(crate) fn address(&self, seed: Option<u64>) -> Address {
+        Address {
+            seed: seed.unwrap_or(self.pass.seed),
+            stream: self.stream,
+            step: self.pass.step,
+            first_sample: self.pass.first_sample,
+        }
     }
 
     /// As [`rng_with`](Self::rng_with), for a draw that all samples of a step share.
     pub fn shared_rng(&self, seed: Option<u64>) -> Rng {
-        random::stream(seed.unwrap_or(self.pass.seed), self.stream, self.pass.step, u64::MAX)
+        self.address(seed).shared()
     }
 
     /// What turns a sum over the samples of `tensor` into its part of a mean over the whole batch, of

@@ -6,7 +6,7 @@ mod adaptive_pooling;
 mod affine;
 mod alpha_dropout;
 mod attention;
-mod augmentation;
+pub mod augmentation;
 mod axes;
 mod batch_normalization;
 mod bidirectional;
@@ -73,10 +73,11 @@ pub use adaptive_pooling::{
 pub use alpha_dropout::AlphaDropout;
 pub use attention::{AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention, ScoreMode};
 pub use augmentation::{
-    AugMix, CutMix, Equalization, FillMode, Flip, MixUp, RandAugment, RandomBrightness, RandomColorDegeneration,
-    RandomColorJitter, RandomContrast, RandomCrop, RandomElasticTransform, RandomErasing, RandomFlip,
-    RandomGaussianBlur, RandomGrayscale, RandomHue, RandomInvert, RandomPerspective, RandomPosterization,
-    RandomRotation, RandomSaturation, RandomSharpness, RandomShear, RandomTranslation, RandomZoom, Range, Solarization,
+    AugMix, Augmentation, AutoContrast, ContrastLimitedAdaptiveHistogramEqualization, CutMix, Equalization, FillMode,
+    Flip, MixUp, Pipeline, RandAugment, RandomAffine, RandomBrightness, RandomColorDegeneration, RandomColorJitter,
+    RandomContrast, RandomCrop, RandomElasticTransform, RandomErasing, RandomFlip, RandomGaussianBlur, RandomGrayscale,
+    RandomHue, RandomInvert, RandomPerspective, RandomPosterization, RandomRotation, RandomSaturation, RandomSharpness,
+    RandomShear, RandomTranslation, RandomZoom, Range, Solarization,
 };
 pub use axes::Axes;
 pub use batch_normalization::BatchNormalization;
@@ -274,6 +275,10 @@ family! { Box<dyn Layer>, "layer", "keras.layers";
     AugMix;
     RandAugment;
     RandomCrop;
+    AutoContrast;
+    ContrastLimitedAdaptiveHistogramEqualization;
+    RandomAffine = "RandomAffine" | "cornu>RandomAffine";
+    Pipeline;
     CategoryEncoding;
     Discretization;
     Dropout;
