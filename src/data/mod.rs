@@ -1,13 +1,17 @@
 //! Data on its way into a model.
 //!
 //! What `fit`, `evaluate` and `predict` accept is anything with [`Rows`]: every `ndarray` array or view
-//! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s.
+//! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s; and a [`Dataset`], whose samples
+//! are read, decoded or drawn at random only when their batch is needed.
 
+mod dataset;
 #[cfg(feature = "image")]
 pub mod image;
 pub mod npy;
 mod rows;
 
+pub(crate) use dataset::Address;
+pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Prefetch, Shuffle};
 pub use rows::{Element, Rows};
 
 use crate::error::{Error, Result, ensure};

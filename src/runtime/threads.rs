@@ -65,6 +65,25 @@ where
     items.for_each(work);
 }
 
+/// How many threads work on a loop.
+pub(crate) fn count() -> usize {
+    #[cfg(feature = "parallel")]
+    return match pool().filter(|_| rayon::current_thread_index().is_none()) {
+        Some(pool) => pool.current_num_threads(),
+        None => rayon::current_num_threads(),
+    };
+    #[cfg(not(feature = "parallel"))]
+    1
+}
+
+/// Runs `work` with all its loops on this thread: for threads that work beside the pool.
+pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "parallel")]
+    return team::alone(work);
+    #[cfg(not(feature = "parallel"))]
+    work()
+}
+
 /// Sets the number of threads that this process uses for training and prediction. Results do not
 /// depend on it. The default is one thread per core.
 ///
