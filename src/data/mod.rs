@@ -7,11 +7,18 @@
 mod dataset;
 #[cfg(feature = "image")]
 pub mod image;
+#[cfg(feature = "image")]
+mod image_folder;
 pub mod npy;
+mod random_state;
 mod rows;
 
 pub(crate) use dataset::Address;
 pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Prefetch, Shuffle};
+#[cfg(feature = "image")]
+pub use image_folder::{
+    ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory,
+};
 pub use rows::{Element, Rows};
 
 use crate::error::{Error, Result, ensure};

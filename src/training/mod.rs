@@ -9,6 +9,7 @@ mod compile;
 mod custom;
 pub(crate) mod direction;
 mod evaluate;
+mod feed;
 mod fit;
 mod history;
 mod inputs;
