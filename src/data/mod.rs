@@ -4,6 +4,7 @@
 //! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s; and a [`Dataset`], whose samples
 //! are read, decoded or drawn at random only when their batch is needed.
 
+mod csv;
 mod dataset;
 #[cfg(feature = "image")]
 pub mod image;
@@ -12,14 +13,19 @@ mod image_folder;
 pub mod npy;
 mod random_state;
 mod rows;
+mod sequences;
 
+pub use csv::Csv;
 pub(crate) use dataset::Address;
 pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Prefetch, Shuffle};
 #[cfg(feature = "image")]
 pub use image_folder::{
     ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory,
 };
+#[cfg_attr(not(any(feature = "image", feature = "keras")), allow(unused_imports))]
+pub(crate) use random_state::RandomState;
 pub use rows::{Element, Rows};
+pub use sequences::{End, PadSequences, pad_sequences};
 
 use crate::error::{Error, Result, ensure};
 use crate::random;

@@ -64,6 +64,7 @@ impl<'a> Feed<'a> {
                     "x is a Dataset, whose elements bring sample weights along; sample_weight is for arrays"
                 );
                 let batches = if dataset.is_batched() { (*dataset).clone() } else { dataset.batch(batch_size) };
+                let batches = batches.made_ahead();
                 Source::Dataset { batches, pass: None, ahead: None, current: Item::default(), number: 0 }
             }
             Inputs::Arrays(_) => {

@@ -4,6 +4,7 @@
 //! [`Callback`](callbacks::Callback). Those who write their own loop use
 //! [`forward`](crate::Model::forward), [`backward`](crate::Model::backward) and [`apply`](crate::Model::apply).
 
+mod augment;
 pub mod callbacks;
 mod compile;
 mod custom;

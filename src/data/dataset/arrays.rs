@@ -83,7 +83,7 @@ impl Dataset {
             }
         }
         ensure!(n > 0, Data, "x is empty: it has no samples");
-        Ok(Dataset::new(Arrays { parts: Arc::new(parts), n }))
+        Ok(Dataset { ready: true, ..Dataset::new(Arrays { parts: Arc::new(parts), n }) })
     }
 }
 

@@ -53,7 +53,7 @@ impl Dataset {
     /// The elements of this dataset, then those of `other`.
     pub fn concatenate(&self, other: &Dataset) -> Dataset {
         let both = Concatenate { first: self.stage.clone(), second: other.stage.clone() };
-        Dataset { batched: self.batched && other.batched, ..self.then(both) }
+        Dataset { batched: self.batched && other.batched, ready: self.ready && other.ready, ..self.then(both) }
     }
 
     /// Inputs with their targets (Keras: `tf.data.Dataset.zip((x, y))`): the inputs of `targets` become the targets of
@@ -85,7 +85,7 @@ impl Dataset {
         f: impl Fn(Item, Item) -> Result<Item> + Send + Sync + 'static,
     ) -> Dataset {
         let both = Zip { first: self.stage.clone(), second: other.stage.clone(), f: Arc::new(f) };
-        Dataset { batched: self.batched && other.batched, ..self.then(both) }
+        Dataset { batched: self.batched && other.batched, ready: self.ready && other.ready, ..self.then(both) }
     }
 
     /// Only the elements of which `keep` says yes. To find out they are made one after another; where that is much

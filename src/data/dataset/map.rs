@@ -48,7 +48,7 @@ impl Dataset {
         &self,
         f: impl Fn(Item, Address) -> Result<Item> + Send + Sync + 'static,
     ) -> Dataset {
-        self.then(Map { above: self.stage.clone(), f: Arc::new(f) })
+        Dataset { ready: false, ..self.then(Map { above: self.stage.clone(), f: Arc::new(f) }) }
     }
 }
 

@@ -6,6 +6,7 @@ mod cache;
 mod combine;
 mod item;
 mod map;
+mod numpy;
 mod prefetch;
 mod shuffle;
 mod sources;
@@ -20,7 +21,7 @@ pub use item::Item;
 pub(crate) use map::Address;
 pub use prefetch::Prefetch;
 pub use shuffle::Shuffle;
-pub(crate) use stage::{Job, Jobs, Pass, Stage, caught};
+pub(super) use stage::{Job, Jobs, Pass, Stage};
 
 use crate::error::{Context, Result};
 use crate::random;
@@ -65,6 +66,8 @@ pub struct Dataset {
     stage: Arc<dyn Stage>,
     /// Whether the elements are batches.
     batched: bool,
+    /// Whether little is left to do when an element is asked for: it was made ahead, or only copied.
+    ready: bool,
     /// The seed where nobody gives one.
     own_seed: u64,
 }
@@ -99,7 +102,7 @@ impl Cardinality {
 
 impl Dataset {
     pub(crate) fn new(source: impl Stage + 'static) -> Self {
-        Dataset { stage: Arc::new(source), batched: false, own_seed: random::fresh_seed() }
+        Dataset { stage: Arc::new(source), batched: false, ready: false, own_seed: random::fresh_seed() }
     }
 
     /// This dataset with a stage that was made around its own.
@@ -120,6 +123,11 @@ impl Dataset {
     /// Says that the elements are batches already, which a generator may well give; `fit` then takes them as they are.
     pub fn assume_batched(&self) -> Dataset {
         Dataset { batched: true, ..self.clone() }
+    }
+
+    /// This dataset, made ahead unless it is already or costs too little for that.
+    pub(crate) fn made_ahead(&self) -> Dataset {
+        if self.ready { self.clone() } else { self.prefetch(Prefetch::new()) }
     }
 
     /// The elements of epoch 0.

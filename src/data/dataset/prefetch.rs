@@ -47,7 +47,8 @@ impl Dataset {
     /// options. All that stands above, reading, decoding and maps, runs there on several threads side by side, in
     /// an order that nobody sees: elements come out one after another, the same for any number of threads.
     ///
-    /// Put it at the end, after [`batch`](Self::batch). The threads end with the iteration, also when it is dropped
+    /// Put it at the end, after [`batch`](Self::batch). `fit` and its kin do so by themselves, with the defaults, where
+    /// there is something to make. The threads end with the iteration, also when it is dropped
     /// half way; then each finishes the element that it is at.
     ///
     /// ```
@@ -59,7 +60,7 @@ impl Dataset {
     /// # Ok::<(), cornu::Error>(())
     /// ```
     pub fn prefetch(&self, options: impl Into<Prefetch>) -> Dataset {
-        self.then(Prefetched { above: self.stage.clone(), options: options.into() })
+        Dataset { ready: true, ..self.then(Prefetched { above: self.stage.clone(), options: options.into() }) }
     }
 }
 

@@ -3,12 +3,12 @@
 mod index;
 mod pixels;
 
-use super::random_state::RandomState;
-use super::{Dataset, Item, Prefetch};
+use super::{Dataset, Item, Prefetch, RandomState};
 use crate::error::{Context, Error, Result, ensure};
 use crate::kernels::resize::Interpolation;
 use crate::tensor::Tensor;
 use pixels::Pixels;
+use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -411,8 +411,8 @@ impl ImageFolder {
         );
         if self.verbose {
             match self.labelled() {
-                true => println!("Found {} files belonging to {} classes.", files.len(), class_names.len()),
-                false => println!("Found {} files.", files.len()),
+                true => say(&format!("Found {} files belonging to {} classes.", files.len(), class_names.len())),
+                false => say(&format!("Found {} files.", files.len())),
             }
         }
         let seed = self.seed.unwrap_or_else(|| crate::random::fresh_seed() as u32);
@@ -438,7 +438,7 @@ impl ImageFolder {
             Subset::Validation => (validation, "validation"),
         };
         if self.verbose {
-            println!("Using {} files for {name}.", part.len());
+            say(&format!("Using {} files for {name}.", part.len()));
         }
         ensure!(!part.is_empty(), Data, "of {} images none is left for {name}", files.len());
         Ok(part)
@@ -503,6 +503,11 @@ impl ImageFolder {
             LabelMode::Int | LabelMode::None => Tensor::new([], vec![class as f32]),
         }
     }
+}
+
+/// Prints a line for the user. A closed output is no reason to fail.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What lies in a folder.
