@@ -4,7 +4,7 @@
 //! `cargo bench --features image --bench images -- FOLDER` prints the costs; with `serve` behind it the program answers
 //! each line on its standard input, `plain` or `augmented`, with the seconds of a pass.
 
-use cornu::data::{Dataset, ImageDataset, Prefetch, image_dataset_from_directory};
+use cornu::data::{ImageDataset, Prefetch, image_dataset_from_directory};
 use cornu::layers::{RandomBrightness, RandomContrast, RandomFlip, RandomRotation, RandomTranslation, RandomZoom};
 use cornu::prelude::*;
 use std::io::{BufRead, Write};

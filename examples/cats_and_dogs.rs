@@ -8,7 +8,7 @@
 //! (`vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5`); without them the third part is left out. Without photographs
 //! it makes a folder of its own, of coats and pullovers from Fashion-MNIST, half PNG and half JPEG.
 use cornu::applications::{VGG16, vgg16};
-use cornu::data::{Dataset, Item, image, image_dataset_from_directory};
+use cornu::data::{Item, image, image_dataset_from_directory};
 use cornu::prelude::*;
 use ndarray::Array3;
 use ndarray_rand::rand::Rng as _;

@@ -1,6 +1,6 @@
 //! Training, evaluating and predicting from a dataset.
 
-use cornu::data::{Batch, Dataset, Item, Prefetch};
+use cornu::data::{Batch, Item, Prefetch};
 use cornu::prelude::*;
 use cornu::runtime::threads;
 use ndarray::{Array1, Array2};
@@ -178,6 +178,21 @@ fn models_of_several_inputs_and_a_model_without_an_input_layer() {
     assert!(history["loss"].last() < history["loss"].first());
     assert_eq!(model.predict(&data, Predict::new().batch_size(4)).unwrap().shape(), [10, 1]);
     assert_eq!(model.predict(&data.repeat(None), Predict::new().batch_size(4).steps(3)).unwrap().shape(), [12, 1]);
+}
+
+/// The thread that trains waits for the workers, which must not wait for it.
+#[test]
+fn workers_may_ask_models_while_the_only_thread_trains() {
+    // Where tests share a process the pool may run already; then this shows less.
+    let _ = threads::set_num_threads(1);
+    let mut base = Sequential::new().with_seed(1);
+    base.add(Input::new([2])).add(Dense::new(2));
+    base.build().unwrap();
+    let features = dataset(40).batch(8).map(move |item| {
+        item.map_x(|x| Ok(base.predict(&x, Predict::new().batch_size(3))?.into()))
+    });
+    let mut model = classifier(1);
+    model.fit(&features.prefetch(Prefetch::new().workers(2)), (), Fit::new().epochs(3).verbose(0)).unwrap();
 }
 
 #[test]

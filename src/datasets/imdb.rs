@@ -43,9 +43,9 @@ pub fn load_data(words: Words) -> Result<(Texts, Texts)> {
 }
 
 fn read(given: Option<&Path>, words: Words) -> Result<(Texts, Texts)> {
-    let [train, test] = text::read(given, &ORIGIN, [("x_train", "y_train"), ("x_test", "y_test")])?;
-    let part = |texts| words.marked(words.shuffled(texts));
-    let [train, test] = words.limited([part(train)?, part(test)?]);
+    let parts = text::read(given, &ORIGIN, [("x_train", "y_train"), ("x_test", "y_test")])?;
+    let [train, test] = words.shuffled(parts);
+    let [train, test] = words.limited([words.marked(train)?, words.marked(test)?]);
     Ok((train, test))
 }
 

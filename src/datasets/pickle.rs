@@ -266,7 +266,7 @@ mod tests {
         says(b"\x80\x02]q\0.", "no array of lists");
         says(b"\x80\x02.", "stack is empty");
         says(b"\x80\x02e", "a mark is missing");
-        says(b"\x80\x02Ka", "stack is empty");
+        says(b"\x80\x02a", "stack is empty");
         says(b"\x80\x02h\x05", "has not kept");
         says(b"\x80\x02X\xff\xff\xff\xff", "cut off");
         says(b"\x80\x02\xfe", "0xfe");

@@ -34,8 +34,8 @@ pub fn load_data(words: Words, test_split: f64) -> Result<(Texts, Texts)> {
 
 fn read(given: Option<&Path>, words: Words, test_split: f64) -> Result<(Texts, Texts)> {
     ensure!((0.0..=1.0).contains(&test_split), Argument, "test_split is {test_split}; it must be between 0 and 1");
-    let [all] = text::read(given, &ORIGIN, [("x", "y")])?;
-    let [all] = words.limited([words.marked(words.shuffled(all))?]);
+    let [all] = words.shuffled(text::read(given, &ORIGIN, [("x", "y")])?);
+    let [all] = words.limited([words.marked(all)?]);
     let train = (all.len() as f64 * (1.0 - test_split)) as usize;
     Ok(all.split_at(train))
 }

@@ -87,12 +87,15 @@ impl Words {
         self
     }
 
-    /// Shuffles texts and labels as NumPy does with this seed.
-    pub(super) fn shuffled(&self, texts: Texts) -> Texts {
-        let mut both: Vec<(Vec<u32>, u8)> = texts.x.into_iter().zip(texts.y).collect();
-        RandomState::new(self.seed).shuffle(&mut both);
-        let (x, y) = both.into_iter().unzip();
-        Texts { x, y }
+    /// Shuffles the texts of each part with their labels as NumPy does with this seed, one part after the other.
+    pub(super) fn shuffled<const N: usize>(&self, parts: [Texts; N]) -> [Texts; N] {
+        let mut state = RandomState::new(self.seed);
+        parts.map(|texts| {
+            let mut both: Vec<(Vec<u32>, u8)> = texts.x.into_iter().zip(texts.y).collect();
+            state.shuffle(&mut both);
+            let (x, y) = both.into_iter().unzip();
+            Texts { x, y }
+        })
     }
 
     /// Adds the marks and leaves out texts that are too long.

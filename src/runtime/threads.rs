@@ -10,10 +10,12 @@ use crate::error::Result;
 
 /// Runs `work` inside the thread pool, so that the loops below need not wake it each time.
 ///
-/// Work that is already inside a rayon pool (the caller's own, or [`with_num_threads`]) stays there.
+/// Work that is already inside a rayon pool (the caller's own, or [`with_num_threads`]) stays there, and so does that of
+/// threads beside the pool, for which the pool may be waiting.
 pub fn enter<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(feature = "parallel")]
     if rayon::current_thread_index().is_none()
+        && !team::is_inside()
         && let Some(pool) = pool()
     {
         return pool.install(work);
