@@ -34,11 +34,7 @@ fn main() -> Result<(), Failure> {
 /// The layers of the comparison, as in Keras' guide to image classification and a little more.
 fn augmentation() -> Result<Sequential, Failure> {
     let mut layers = Sequential::new().with_seed(1);
-    layers
-        .add(RandomFlip::new())
-        .add(RandomRotation::new(0.1))
-        .add(RandomZoom::new(0.1))
-        .add(RandomContrast::new(0.1));
+    layers.add(RandomFlip::new()).add(RandomRotation::new(0.1)).add(RandomZoom::new(0.1)).add(RandomContrast::new(0.1));
     Ok(layers)
 }
 

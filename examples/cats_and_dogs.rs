@@ -108,9 +108,8 @@ fn augmented(data: &Dataset) -> Dataset {
         item.map_x(|x| {
             let [height, width, channels] = [x.shape()[0], x.shape()[1], x.shape()[2]];
             let mut y = Tensor::zeros(x.shape());
-            let shift = |i: usize, n: usize, by: f32| {
-                (i as isize + (by * n as f32) as isize).clamp(0, n as isize - 1) as usize
-            };
+            let shift =
+                |i: usize, n: usize, by: f32| (i as isize + (by * n as f32) as isize).clamp(0, n as isize - 1) as usize;
             for (i, pixel) in y.data_mut().chunks_exact_mut(channels).enumerate() {
                 let (row, column) = (shift(i / width, height, moved[0]), shift(i % width, width, moved[1]));
                 let column = if mirrored { width - 1 - column } else { column };

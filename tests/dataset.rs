@@ -36,9 +36,15 @@ fn a_dataset_trains_as_its_arrays_do() {
     let (vx, vy) = xor(40);
     let by_arrays = {
         let mut model = classifier(3);
-        let options = Fit::new().epochs(3).shuffle(false).validation_data(&vx, &vy).validation_batch_size(16).verbose(0);
+        let options =
+            Fit::new().epochs(3).shuffle(false).validation_data(&vx, &vy).validation_batch_size(16).verbose(0);
         let history = model.fit(&x, &y, options).unwrap();
-        (history, model.get_weights(), model.evaluate(&x, &y, Evaluate::new()).unwrap(), model.predict(&x, Predict::new()).unwrap())
+        (
+            history,
+            model.get_weights(),
+            model.evaluate(&x, &y, Evaluate::new()).unwrap(),
+            model.predict(&x, Predict::new()).unwrap(),
+        )
     };
     let (train, validation) = (dataset(150), dataset(40));
     for batched in [false, true] {
@@ -53,7 +59,10 @@ fn a_dataset_trains_as_its_arrays_do() {
         let predictions = model.predict(&train, Predict::new()).unwrap();
         let by_dataset = (history, model.get_weights(), scores, predictions);
         assert_eq!(by_dataset.0["val_loss"], by_arrays.0["val_loss"]);
-        assert_eq!((by_dataset.1, by_dataset.2, by_dataset.3), (by_arrays.1.clone(), by_arrays.2.clone(), by_arrays.3.clone()));
+        assert_eq!(
+            (by_dataset.1, by_dataset.2, by_dataset.3),
+            (by_arrays.1.clone(), by_arrays.2.clone(), by_arrays.3.clone())
+        );
     }
 }
 
@@ -188,9 +197,9 @@ fn workers_may_ask_models_while_the_only_thread_trains() {
     let mut base = Sequential::new().with_seed(1);
     base.add(Input::new([2])).add(Dense::new(2));
     base.build().unwrap();
-    let features = dataset(40).batch(8).map(move |item| {
-        item.map_x(|x| Ok(base.predict(&x, Predict::new().batch_size(3))?.into()))
-    });
+    let features = dataset(40)
+        .batch(8)
+        .map(move |item| item.map_x(|x| Ok(base.predict(&x, Predict::new().batch_size(3))?.into())));
     let mut model = classifier(1);
     model.fit(&features.prefetch(Prefetch::new().workers(2)), (), Fit::new().epochs(3).verbose(0)).unwrap();
 }

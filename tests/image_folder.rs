@@ -4,7 +4,9 @@
 //! `keras.utils.image_dataset_from_directory` makes of them: arrays in `keras.npz`, orders of files in `keras.json`.
 #![cfg(all(feature = "image", feature = "keras"))]
 
-use cornu::data::{ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory, npy};
+use cornu::data::{
+    ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory, npy,
+};
 use cornu::layers::Interpolation;
 use cornu::prelude::*;
 use ndarray::{Array3, ArrayD};
@@ -47,8 +49,8 @@ fn compare(name: &str, folder: ImageFolder) {
     for ((image, expected), path) in images.iter().zip(expected.outer_iter()).zip(&data.file_paths) {
         assert_eq!(image.shape(), expected.shape(), "{name}");
         let worst = image.data().iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // Decoders of JPEG round differently.
-        let most = if path.extension().is_some_and(|e| e == "jpg") { 6.0 } else { 1e-3 * 255.0 };
+        // Decoders of JPEG fill in the colours between two samples differently, and these colours are random.
+        let most = if path.extension().is_some_and(|e| e == "jpg") { 16.0 } else { 1e-3 * 255.0 };
         assert!(worst <= most, "{name}, {}: {worst}", path.display());
     }
 }
@@ -86,7 +88,10 @@ fn grey_images_are_those_of_keras() {
 #[test]
 fn files_labels_and_splits_are_those_of_keras() {
     let data = photos().image_size(2, 2).load().unwrap();
-    assert_eq!((names(&data), &data.class_names[..]), (keras_files("order"), &["ape".to_owned(), "zebra".to_owned()][..]));
+    assert_eq!(
+        (names(&data), &data.class_names[..]),
+        (keras_files("order"), &["ape".to_owned(), "zebra".to_owned()][..])
+    );
     let labels = |folder: ImageFolder| {
         let labels: Vec<f32> = all(&folder.load().unwrap()).1.iter().flat_map(|label| label.data().to_vec()).collect();
         labels
@@ -101,7 +106,10 @@ fn files_labels_and_splits_are_those_of_keras() {
     let given = small().labels((0..11).map(|i| i % 3));
     assert_eq!(labels(given.clone()), flat("given"));
     let given = given.load().unwrap();
-    assert_eq!((names(&given), serde_json::json!(given.class_names)), (keras_files("given"), keras_files("given_classes")));
+    assert_eq!(
+        (names(&given), serde_json::json!(given.class_names)),
+        (keras_files("given"), keras_files("given_classes"))
+    );
     for unlabelled in [small().without_labels(), small().label_mode(LabelMode::None)] {
         let data = unlabelled.load().unwrap();
         assert!(data.iter().all(|item| item.unwrap().y.is_empty()));
@@ -232,7 +240,10 @@ fn bad_files_are_named_or_skipped_and_counted() {
     }
     // What follows its end does not matter.
     std::fs::write(&cut, [&whole[..], b"trailing"].concat()).unwrap();
-    assert_eq!(image_dataset_from_directory(&root).verbose(false).load().unwrap().iter().filter(|b| b.is_ok()).count(), 1);
+    assert_eq!(
+        image_dataset_from_directory(&root).verbose(false).load().unwrap().iter().filter(|b| b.is_ok()).count(),
+        1
+    );
     std::fs::remove_file(&cut).unwrap();
 
     std::fs::write(root.join("cat").join("large.jpg"), [&whole[..], &[0; 50_000]].concat()).unwrap();

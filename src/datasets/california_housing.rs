@@ -87,7 +87,11 @@ pub fn load_data(options: Options) -> Result<(Table, Table)> {
 
 fn read(given: Option<&Path>, options: Options) -> Result<(Table, Table)> {
     let Options { small, test_split, seed } = options;
-    ensure!((0.0..1.0).contains(&test_split), Argument, "test_split is {test_split}; it must be at least 0 and below 1");
+    ensure!(
+        (0.0..1.0).contains(&test_split),
+        Argument,
+        "test_split is {test_split}; it must be at least 0 and below 1"
+    );
     let path = locate(given, &ORIGIN)?;
     let mut arrays = npy::read_npz(&path)?;
     let mut parse = || {

@@ -28,7 +28,8 @@ pub(super) fn download(url: &str, path: &Path, checksum: Checksum) -> Result<()>
         name.push(".part");
         let part = path.with_file_name(name);
         let io = |source| Error::io(&part, source);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(io)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).map_err(io)?;
         // Another process that wants the same file waits here, and then finds it.
         file.lock().map_err(io)?;
         if path.is_file() {
@@ -256,7 +257,12 @@ mod tests {
         let body = CONTENT[start..].to_vec();
         let range = format!("bytes {start}-{}/{}", CONTENT.len() - 1, CONTENT.len());
         let length = body.len();
-        (format!("HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"), body)
+        (
+            format!(
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: {range}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            ),
+            body,
+        )
     }
 
     fn another(_: Option<usize>) -> (String, Vec<u8>) {
@@ -272,7 +278,10 @@ mod tests {
     }
 
     fn moved(_: Option<usize>) -> (String, Vec<u8>) {
-        ("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(), Vec::new())
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+            Vec::new(),
+        )
     }
 
     fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -317,11 +326,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_never_kept() {
-        for (answers, text) in [
-            (vec![another as Answer], "checksum"),
-            (vec![missing], "status 404"),
-            (vec![huge], "announces"),
-        ] {
+        for (answers, text) in
+            [(vec![another as Answer], "checksum"), (vec![missing], "status 404"), (vec![huge], "announces")]
+        {
             let (_folder, path, _) = place();
             let (url, _) = serve(answers);
             let error = download(&url, &path, SHA256).unwrap_err().to_string();

@@ -67,10 +67,22 @@ mod tests {
         assert_eq!(train.x[1], [1, 1451, 6546, 19964, 3614, 2]);
         assert_eq!(train.x[3], [1, 7192, 15202, 5529, 33155, 8059, 22074]);
         assert_eq!(train.y, [1, 0, 0, 0, 1, 1, 0]);
-        assert_eq!(test.x, [vec![1, 169], vec![1, 16050, 33317, 2165, 11269, 8025, 30670], vec![1, 103, 223, 164, 278], vec![1, 278, 169], vec![1, 8900]]);
+        assert_eq!(
+            test.x,
+            [
+                vec![1, 169],
+                vec![1, 16050, 33317, 2165, 11269, 8025, 30670],
+                vec![1, 103, 223, 164, 278],
+                vec![1, 278, 169],
+                vec![1, 8900]
+            ]
+        );
         assert_eq!(test.y, [0, 1, 1, 0, 1]);
         let (train, test) = load(folder.path(), Words::new().num_words(200).skip_top(10)).unwrap();
-        assert_eq!(train.x[4..], [vec![2, 151, 2, 173, 142, 123, 152], vec![2, 2, 133, 73, 114, 101, 110, 156], vec![2, 11, 175, 37, 180]]);
+        assert_eq!(
+            train.x[4..],
+            [vec![2, 151, 2, 173, 142, 123, 152], vec![2, 2, 133, 73, 114, 101, 110, 156], vec![2, 11, 175, 37, 180]]
+        );
         assert_eq!(test.x[2], [2, 103, 2, 164, 2]);
         let bare = Words::new().num_words(150).oov_char(None).start_char(None).index_from(0);
         let (train, test) = load(folder.path(), bare).unwrap();

@@ -3,9 +3,9 @@
 //! Y. LeCun, C. Cortes and C. J. C. Burges, *The MNIST database of handwritten digits*, CC BY-SA 3.0.
 //! The four files lie in `examples/data/mnist` of cornu's repository, and in many other places under the same names.
 
+use super::Split;
 use super::idx::Files;
 use super::origin::{Checksum, Origin};
-use super::Split;
 use crate::error::Result;
 use std::path::Path;
 

@@ -273,7 +273,7 @@ mod tests {
         says(b"\x80\x02]q\0h\0", "twice");
         // An array of two lists in it, one with a text in it.
         says(b"\x80\x02cnumpy\nndarray\n)R(K\x01](](K\x01U\x01aeetb.", "something else than whole numbers");
-        let good = lists(b"\x80\x02cnumpy\nndarray\n)R(K\x01](](K\x01M\x2c\x01J\xff\xff\xff\xffe]eetb.");
+        let good = lists(b"\x80\x02cnumpy\nndarray\n)R(K\x01](](K\x01M\x2c\x01J\xff\xff\xff\xffe]etb.");
         assert_eq!(good.unwrap(), [vec![1, 300, -1], vec![]]);
     }
 }

@@ -89,9 +89,9 @@ impl Layers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Prefetch;
     use crate::layers::{Dense, Dropout};
     use crate::model::Sequential;
-    use crate::data::Prefetch;
 
     #[test]
     fn draws_follow_the_place_of_a_sample() {

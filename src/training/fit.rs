@@ -250,6 +250,7 @@ impl Model {
                 None
             }
         };
+        ensure!(all != Some(0), Data, "the dataset is empty: it has no batches");
         let endless = validation.as_ref().is_some_and(|feed| feed.steps() == Cardinality::Infinite);
         ensure!(
             !endless || options.validation_steps.is_some(),

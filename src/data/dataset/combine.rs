@@ -52,7 +52,7 @@ impl Dataset {
 
     /// The elements of this dataset, then those of `other`.
     pub fn concatenate(&self, other: &Dataset) -> Dataset {
-        let both = Concatenate { first: self.stage.clone(), second: other.stage.clone() };
+        let both = Concatenate { first: self.stage.clone(), second: other.seeded() };
         Dataset { batched: self.batched && other.batched, ready: self.ready && other.ready, ..self.then(both) }
     }
 
@@ -79,12 +79,8 @@ impl Dataset {
     }
 
     /// The elements of two datasets, put together by `f`. It ends with the shorter of the two.
-    pub fn zip_with(
-        &self,
-        other: &Dataset,
-        f: impl Fn(Item, Item) -> Result<Item> + Send + Sync + 'static,
-    ) -> Dataset {
-        let both = Zip { first: self.stage.clone(), second: other.stage.clone(), f: Arc::new(f) };
+    pub fn zip_with(&self, other: &Dataset, f: impl Fn(Item, Item) -> Result<Item> + Send + Sync + 'static) -> Dataset {
+        let both = Zip { first: self.stage.clone(), second: other.seeded(), f: Arc::new(f) };
         Dataset { batched: self.batched && other.batched, ready: self.ready && other.ready, ..self.then(both) }
     }
 
@@ -135,19 +131,32 @@ impl Dataset {
         let left = match left.into() {
             Portion::Count(count) => count,
             Portion::Fraction(fraction) => {
-                ensure!((0.0..=1.0).contains(&fraction), Argument, "the part is {fraction}; it must be between 0 and 1");
+                ensure!(
+                    (0.0..=1.0).contains(&fraction),
+                    Argument,
+                    "the part is {fraction}; it must be between 0 and 1"
+                );
                 (fraction * n as f64).round_ties_even() as usize
             }
         };
         ensure!(0 < left && left < n, Data, "of {n} elements, {left} for the first part leave one part empty");
-        let still = self.then(Simple { above: self.stage.clone(), does: Does::StandStill(self.own_seed) });
+        let still =
+            self.then(Simple { above: self.stage.clone(), does: Does::StandStill(self.seed.unwrap_or(self.own_seed)) });
         Ok((still.take(left), still.skip(left)))
     }
 
-    /// The seed of what is random above. Default: that of the model in `fit`, elsewhere a fresh one (see
-    /// [`set_random_seed`](crate::set_random_seed)).
+    /// The seed of all that is random in this dataset, also in what is added to it later; of several the last counts.
+    /// Default: that of the model in `fit`, elsewhere a fresh one (see [`set_random_seed`](crate::set_random_seed)).
     pub fn with_seed(&self, seed: u64) -> Dataset {
-        self.then(Simple { above: self.stage.clone(), does: Does::Seed(seed) })
+        Dataset { seed: Some(seed), ..self.clone() }
+    }
+
+    /// The stages with this dataset's own seed, if it has one, to be part of another dataset.
+    fn seeded(&self) -> Arc<dyn Stage> {
+        match self.seed {
+            Some(seed) => Arc::new(Simple { above: self.stage.clone(), does: Does::Seed(seed) }),
+            None => self.stage.clone(),
+        }
     }
 }
 
@@ -157,6 +166,7 @@ struct Simple {
     does: Does,
 }
 
+#[derive(Clone, Copy)]
 enum Does {
     Take(usize),
     Skip(usize),
@@ -185,13 +195,6 @@ impl Stage for Simple {
         }
     }
 }
-
-impl Clone for Does {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl Copy for Does {}
 
 struct Repeat {
     above: Arc<dyn Stage>,

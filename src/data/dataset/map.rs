@@ -44,10 +44,7 @@ impl Dataset {
     }
 
     /// As [`map`](Self::map), for what needs the element's address.
-    pub(crate) fn map_addressed(
-        &self,
-        f: impl Fn(Item, Address) -> Result<Item> + Send + Sync + 'static,
-    ) -> Dataset {
+    pub(crate) fn map_addressed(&self, f: impl Fn(Item, Address) -> Result<Item> + Send + Sync + 'static) -> Dataset {
         Dataset { ready: false, ..self.then(Map { above: self.stage.clone(), f: Arc::new(f) }) }
     }
 }

@@ -68,6 +68,7 @@ pub struct Dataset {
     batched: bool,
     /// Whether little is left to do when an element is asked for: it was made ahead, or only copied.
     ready: bool,
+    seed: Option<u64>,
     /// The seed where nobody gives one.
     own_seed: u64,
 }
@@ -102,7 +103,7 @@ impl Cardinality {
 
 impl Dataset {
     pub(crate) fn new(source: impl Stage + 'static) -> Self {
-        Dataset { stage: Arc::new(source), batched: false, ready: false, own_seed: random::fresh_seed() }
+        Dataset { stage: Arc::new(source), batched: false, ready: false, seed: None, own_seed: random::fresh_seed() }
     }
 
     /// This dataset with a stage that was made around its own.
@@ -142,7 +143,7 @@ impl Dataset {
 
     /// As [`epoch`](Self::epoch), with this seed unless the dataset has one.
     pub(crate) fn pass(&self, seed: u64, epoch: usize) -> Iter {
-        Iter { jobs: self.stage.jobs(Pass { seed, epoch: epoch as u64 }) }
+        Iter { jobs: self.stage.jobs(Pass { seed: self.seed.unwrap_or(seed), epoch: epoch as u64 }) }
     }
 }
 

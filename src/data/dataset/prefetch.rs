@@ -72,7 +72,8 @@ struct Prefetched {
 impl Stage for Prefetched {
     fn jobs(&self, pass: Pass) -> Jobs {
         let jobs = self.above.jobs(pass);
-        let workers = self.options.workers.unwrap_or_else(|| if cfg!(feature = "parallel") { threads::count() } else { 0 });
+        let workers =
+            self.options.workers.unwrap_or_else(|| if cfg!(feature = "parallel") { threads::count() } else { 0 });
         let ahead = self.options.ahead.unwrap_or(workers + 2);
         match workers.min(ahead) {
             0 => jobs,

@@ -43,7 +43,10 @@ fn arrays_come_as_samples_of_their_shape() {
     assert_eq!((last.x[0].shape(), last.x[0].data(), last.x[1].data()), (&[2][..], &[4.0, 5.0][..], &[9.0][..]));
     assert_eq!((last.y[0].shape(), last.y[0].data(), last.weights[0].data()), (&[][..], &[1.0][..], &[2.0][..]));
     let batch = data.batch(2).iter().next().unwrap().unwrap();
-    assert_eq!((batch.x[0].shape(), batch.x[1].shape(), batch.weights[0].data()), (&[2, 2][..], &[2][..], &[0.5, 1.0][..]));
+    assert_eq!(
+        (batch.x[0].shape(), batch.x[1].shape(), batch.weights[0].data()),
+        (&[2, 2][..], &[2][..], &[0.5, 1.0][..])
+    );
     let says = |result: Result<Dataset>, text: &str| assert!(result.unwrap_err().to_string().contains(text));
     says(Dataset::from_arrays((), ()), "at least one array");
     says(Dataset::from_arrays(vec![1, 2], vec![1]), "x has 2 samples, y has 1");
@@ -117,6 +120,10 @@ fn shuffling_follows_seed_and_epoch() {
     // Each round of a repetition is an epoch of its own, and so is each epoch of it.
     let rounds = shuffled.repeat(2);
     assert_eq!(values_of(&rounds, 1), [values_of(&shuffled, 2), values_of(&shuffled, 3)].concat());
+    // The seed counts wherever it stands, also for the other of two.
+    assert_eq!(values(&data.with_seed(1).shuffle(50)), values(&shuffled));
+    let second = |seed| values(&data.take(0).concatenate(&data.with_seed(seed).shuffle(50)).with_seed(7));
+    assert_eq!(second(1), values(&shuffled));
     // Without a seed two datasets differ, and one stays as it is.
     let (a, b) = (numbers(50).shuffle(50), numbers(50).shuffle(50));
     assert_eq!(values(&a), values(&a));

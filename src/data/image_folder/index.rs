@@ -26,7 +26,12 @@ pub(super) fn classes(directory: &Path) -> Result<Vec<String>> {
 
 /// The images in and below a folder: folder by folder and in each by name, in alphabetical order. Links to folders are
 /// followed if `follow_links` says so.
-pub(super) fn images(folder: &Path, follow_links: bool, on_error: OnError, skipped: &mut Vec<Error>) -> Result<Vec<PathBuf>> {
+pub(super) fn images(
+    folder: &Path,
+    follow_links: bool,
+    on_error: OnError,
+    skipped: &mut Vec<Error>,
+) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     // Folders to look into, each with the real places that lead to it.
     let mut folders = vec![(folder.to_path_buf(), Vec::new())];

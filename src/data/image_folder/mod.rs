@@ -358,11 +358,7 @@ impl ImageFolder {
         );
         let [height, width] = self.image_size;
         let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(16));
-        ensure!(
-            bytes.is_some_and(|n| n > 0 && n <= 1 << 32),
-            Argument,
-            "images of {height} by {width} cannot be made"
-        );
+        ensure!(bytes.is_some_and(|n| n > 0 && n <= 1 << 32), Argument, "images of {height} by {width} cannot be made");
 
         let mut skipped = Vec::new();
         let mut files = Vec::new();
@@ -386,7 +382,11 @@ impl ImageFolder {
                 files.extend(images.into_iter().map(|path| (path, class)));
             }
         } else {
-            ensure!(self.class_names.is_none(), Argument, "class_names goes with labels that are inferred from folders");
+            ensure!(
+                self.class_names.is_none(),
+                Argument,
+                "class_names goes with labels that are inferred from folders"
+            );
             let images = index::images(&self.directory, self.follow_links, self.on_error, &mut skipped)?;
             files = images.into_iter().map(|path| (path, 0)).collect();
             if let Labels::Given(labels) = &self.labels {

@@ -336,14 +336,21 @@ mod tests {
     fn a_bar_fills_and_counts_down() {
         let start = Instant::now();
         let at = |seen, seconds, over| {
-            bar(&clock(seen, start, Duration::ZERO), Some(200), start + Duration::from_secs(seconds), over, " - loss: 2.5")
+            bar(
+                &clock(seen, start, Duration::ZERO),
+                Some(200),
+                start + Duration::from_secs(seconds),
+                over,
+                " - loss: 2.5",
+            )
         };
         assert_eq!(at(1, 2, false), "  1/200 ──────────────────── 6:38 2s/step - loss: 2.5");
         assert_eq!(at(101, 10, false), "101/200 ━━━━━━━━━━────────── 9s 100ms/step - loss: 2.5");
         assert_eq!(at(101, 10, true), "101/200 ━━━━━━━━━━────────── 10s 100ms/step - loss: 2.5");
         assert_eq!(at(200, 20, true), "200/200 ━━━━━━━━━━━━━━━━━━━━ 20s 101ms/step - loss: 2.5");
         assert_eq!(at(0, 20, false), "  0/200 ──────────────────── 0s 0s/step - loss: 2.5");
-        let unknown = bar(&clock(11, start, Duration::ZERO), None, start + Duration::from_secs(1), false, " - loss: 2.5");
+        let unknown =
+            bar(&clock(11, start, Duration::ZERO), None, start + Duration::from_secs(1), false, " - loss: 2.5");
         assert_eq!(unknown, "11/Unknown 1s 100ms/step - loss: 2.5");
     }
 
