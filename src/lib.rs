@@ -52,7 +52,8 @@
 //! | `progress` | yes | a moving progress bar in terminals |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
-//! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG |
+//! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG; folders of them as datasets |
+//! | `download` | no | [`datasets`] from the network |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
 //! | `full` | no | all that need no system library |
@@ -96,6 +97,7 @@ pub use tensor::Tensor;
 
 /// All that a program usually needs: `use cornu::prelude::*;`.
 pub mod prelude {
+    pub use crate::data::Dataset;
     pub use crate::layer::{CallExt, Layer, LayerExt, LayerHandle, SimpleLayer};
     pub use crate::layers::*;
     pub use crate::model::{Model, Sequential, SymbolicTensor};

@@ -3,7 +3,7 @@
 use crate::error::{Result, ensure};
 use crate::runtime::Workspace;
 use crate::shape::Dims;
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
+use ndarray::{Array, ArrayD, ArrayViewD, Dimension, IxDyn};
 use std::fmt;
 use std::sync::Arc;
 
@@ -237,8 +237,8 @@ impl Default for Tensor {
     }
 }
 
-impl From<ArrayD<f32>> for Tensor {
-    fn from(array: ArrayD<f32>) -> Self {
+impl<D: Dimension> From<Array<f32, D>> for Tensor {
+    fn from(array: Array<f32, D>) -> Self {
         let dims = Dims::from_slice(array.shape());
         let values = if array.is_standard_layout() {
             let n = array.len();

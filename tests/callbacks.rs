@@ -300,8 +300,8 @@ fn callbacks_are_told_how_the_run_is_laid_out() -> Result<()> {
     let (x, y) = data(7);
     let mut layout = Layout(Params::default());
     line().fit(&x, &y, Fit::new().epochs(4).batch_size(2).verbose(0).callback(&mut layout))?;
-    assert_eq!(layout.0, Params { epochs: 4, steps: 4, batch_size: 2 });
+    assert_eq!(layout.0, Params { epochs: 4, steps: Some(4), batch_size: 2 });
     line().evaluate(&x, &y, Evaluate::new().batch_size(3).callback(&mut layout))?;
-    assert_eq!(layout.0, Params { epochs: 1, steps: 3, batch_size: 3 });
+    assert_eq!(layout.0, Params { epochs: 1, steps: Some(3), batch_size: 3 });
     Ok(())
 }

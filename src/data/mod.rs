@@ -1,14 +1,31 @@
 //! Data on its way into a model.
 //!
 //! What `fit`, `evaluate` and `predict` accept is anything with [`Rows`]: every `ndarray` array or view
-//! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s.
+//! of numbers or bools, in any memory layout, vectors, and [`Tensor`](crate::Tensor)s; and a [`Dataset`], whose samples
+//! are read, decoded or drawn at random only when their batch is needed.
 
+mod csv;
+mod dataset;
 #[cfg(feature = "image")]
 pub mod image;
+#[cfg(feature = "image")]
+mod image_folder;
 pub mod npy;
+mod random_state;
 mod rows;
+mod sequences;
 
+pub use csv::Csv;
+pub(crate) use dataset::Address;
+pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Prefetch, Shuffle};
+#[cfg(feature = "image")]
+pub use image_folder::{
+    ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory,
+};
+#[cfg_attr(not(any(feature = "image", feature = "keras")), allow(unused_imports))]
+pub(crate) use random_state::RandomState;
 pub use rows::{Element, Rows};
+pub use sequences::{End, PadSequences, pad_sequences};
 
 use crate::error::{Error, Result, ensure};
 use crate::random;

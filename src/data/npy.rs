@@ -15,10 +15,12 @@
 
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
+use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// A header is a line that names a type and a shape; NumPy itself refuses longer ones.
@@ -73,40 +75,85 @@ pub fn write(path: impl AsRef<Path>, array: &ArrayD<f32>) -> Result<()> {
     write_whole(path.as_ref(), &file).in_file(path.as_ref())
 }
 
-fn parse(mut source: impl Read) -> Result<ArrayD<f32>> {
-    let mut bytes = |n: u64| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let read = source.by_ref().take(n).read_to_end(&mut bytes);
-        read.map_err(|error| Error::Format(format!("it cannot be read: {error}")))?;
-        ensure!(bytes.len() as u64 == n, Format, "it is cut off: {n} bytes were expected, {} are there", bytes.len());
-        Ok(bytes)
+/// What follows the header of an array: for arrays of objects, which are no numbers.
+#[cfg(feature = "keras")]
+pub(crate) fn after_header(file: &[u8]) -> Result<&[u8]> {
+    let start = file.starts_with(MAGIC).then(|| file.get(6..12)).flatten();
+    let start = start.ok_or_else(|| Error::Format("it is no array of NumPy".to_owned()))?;
+    let length = match start[0] {
+        1 => usize::from(u16::from_le_bytes([start[2], start[3]])) + 10,
+        _ => (u32::from_le_bytes([start[2], start[3], start[4], start[5]]) as usize).saturating_add(12),
     };
-    let start = bytes(8).ok().filter(|start| start.starts_with(MAGIC));
-    let version = start.ok_or_else(|| Error::Format("it is no array of NumPy".to_owned()))?[6];
-    ensure!((1..=3).contains(&version), Format, "its version is {version}; known are 1, 2 and 3");
-    let length = bytes(if version == 1 { 2 } else { 4 })?.iter().rfold(0, |n, &byte| n << 8 | u64::from(byte));
-    ensure!(length <= LONGEST_HEADER, Format, "its header claims {length} bytes; that is no array of numbers");
-    let Header { kind, size, big_endian, fortran, shape } = Header::parse(&String::from_utf8_lossy(&bytes(length)?))?;
-    let count = shape.iter().try_fold(size as u64, |n, &d| n.checked_mul(d as u64));
-    let count = count.ok_or_else(|| Error::Format(format!("its shape {shape:?} is larger than any file")))?;
-    let bytes = bytes(count)?;
-    let values = match (kind, size) {
-        ('f', 2) => decode(&bytes, big_endian, |b| f32_from_f16(u16::from_le_bytes(b))),
-        ('f', 4) => decode(&bytes, big_endian, f32::from_le_bytes),
-        ('f', 8) => decode(&bytes, big_endian, |b| f64::from_le_bytes(b) as f32),
-        ('i', 1) => decode(&bytes, big_endian, |b| f32::from(i8::from_le_bytes(b))),
-        ('i', 2) => decode(&bytes, big_endian, |b| f32::from(i16::from_le_bytes(b))),
-        ('i', 4) => decode(&bytes, big_endian, |b| i32::from_le_bytes(b) as f32),
-        ('i', 8) => decode(&bytes, big_endian, |b| i64::from_le_bytes(b) as f32),
-        ('u', 1) => decode(&bytes, big_endian, |b| f32::from(u8::from_le_bytes(b))),
-        ('u', 2) => decode(&bytes, big_endian, |b| f32::from(u16::from_le_bytes(b))),
-        ('u', 4) => decode(&bytes, big_endian, |b| u32::from_le_bytes(b) as f32),
-        ('u', 8) => decode(&bytes, big_endian, |b| u64::from_le_bytes(b) as f32),
-        ('b', 1) => decode(&bytes, big_endian, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
-        _ => return Err(not_numbers(&format!("{kind}{size}"))),
-    };
+    file.get(length..).ok_or_else(|| Error::Format("it is cut off in its header".to_owned()))
+}
+
+pub(crate) fn parse(mut source: impl Read) -> Result<ArrayD<f32>> {
+    let (header, _) = Header::read(&mut source)?;
+    let values = header.numbers(&exactly(&mut source, header.bytes(&header.shape)?)?)?;
+    let shape = &header.shape;
     let damaged = |error: ndarray::ShapeError| Error::Format(format!("its shape {shape:?} does not fit: {error}"));
-    ArrayD::from_shape_vec(IxDyn(&shape).set_f(fortran), values).map_err(damaged)
+    ArrayD::from_shape_vec(IxDyn(shape).set_f(header.fortran), values).map_err(damaged)
+}
+
+/// So many bytes. The memory grows with what really comes.
+fn exactly(source: &mut impl Read, n: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = source.by_ref().take(n).read_to_end(&mut bytes);
+    read.map_err(|error| Error::Format(format!("it cannot be read: {error}")))?;
+    ensure!(bytes.len() as u64 == n, Format, "it is cut off: {n} bytes were expected, {} are there", bytes.len());
+    Ok(bytes)
+}
+
+/// The rows of a `.npy` file that stays on the disk.
+pub(crate) struct FileRows {
+    path: PathBuf,
+    file: Mutex<File>,
+    header: Header,
+    /// Where the values start.
+    start: u64,
+}
+
+impl FileRows {
+    /// Opens a file and checks that it is as long as its header says. None if its rows do not lie one after another
+    /// (Fortran order).
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let open = || {
+            let io = |source| Error::io(path, source);
+            let mut file = File::open(path).map_err(io)?;
+            let (header, start) = Header::read(&mut file)?;
+            ensure!(!header.shape.is_empty(), Shape, "it is a single number; expected samples along the first axis");
+            if header.fortran && header.shape.len() > 1 {
+                return Ok(None);
+            }
+            let (expected, size) = (header.bytes(&header.shape)?, file.metadata().map_err(io)?.len());
+            let there = size.saturating_sub(start);
+            ensure!(there >= expected, Format, "it is cut off: {expected} bytes were expected, {there} are there");
+            header.numbers(&[])?;
+            Ok(Some(FileRows { path: path.to_owned(), file: Mutex::new(file), header, start }))
+        };
+        open().at(|| format!("file '{}'", path.display()))
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.header.shape[0]
+    }
+
+    /// Row `i`.
+    pub fn row(&self, i: usize) -> Result<Tensor> {
+        let read = || {
+            let shape = &self.header.shape[1..];
+            let size = self.header.bytes(shape)?;
+            let bytes = {
+                let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+                let place = SeekFrom::Start(self.start + i as u64 * size);
+                file.seek(place).map_err(|source| Error::io(&self.path, source))?;
+                exactly(&mut *file, size)?
+            };
+            Tensor::new(shape, self.header.numbers(&bytes)?)
+        };
+        read().at(|| format!("file '{}', row {i}", self.path.display()))
+    }
 }
 
 /// What the header of an array says: a Python dictionary.
@@ -119,6 +166,45 @@ struct Header {
 }
 
 impl Header {
+    /// The header, and where the values start.
+    fn read(source: &mut impl Read) -> Result<(Header, u64)> {
+        let start = exactly(source, 8).ok().filter(|start| start.starts_with(MAGIC));
+        let version = start.ok_or_else(|| Error::Format("it is no array of NumPy".to_owned()))?[6];
+        ensure!((1..=3).contains(&version), Format, "its version is {version}; known are 1, 2 and 3");
+        let length = exactly(source, if version == 1 { 2 } else { 4 })?;
+        let before = 8 + length.len() as u64;
+        let length = length.iter().rfold(0, |n, &byte| n << 8 | u64::from(byte));
+        ensure!(length <= LONGEST_HEADER, Format, "its header claims {length} bytes; that is no array of numbers");
+        let text = exactly(source, length)?;
+        Ok((Header::parse(&String::from_utf8_lossy(&text))?, before + length))
+    }
+
+    /// The bytes of an array of this shape.
+    fn bytes(&self, shape: &[usize]) -> Result<u64> {
+        let count = shape.iter().try_fold(self.size as u64, |n, &d| n.checked_mul(d as u64));
+        count.ok_or_else(|| Error::Format(format!("its shape {shape:?} is larger than any file")))
+    }
+
+    /// The numbers that these bytes hold.
+    fn numbers(&self, bytes: &[u8]) -> Result<Vec<f32>> {
+        let big_endian = self.big_endian;
+        Ok(match (self.kind, self.size) {
+            ('f', 2) => decode(bytes, big_endian, |b| f32_from_f16(u16::from_le_bytes(b))),
+            ('f', 4) => decode(bytes, big_endian, f32::from_le_bytes),
+            ('f', 8) => decode(bytes, big_endian, |b| f64::from_le_bytes(b) as f32),
+            ('i', 1) => decode(bytes, big_endian, |b| f32::from(i8::from_le_bytes(b))),
+            ('i', 2) => decode(bytes, big_endian, |b| f32::from(i16::from_le_bytes(b))),
+            ('i', 4) => decode(bytes, big_endian, |b| i32::from_le_bytes(b) as f32),
+            ('i', 8) => decode(bytes, big_endian, |b| i64::from_le_bytes(b) as f32),
+            ('u', 1) => decode(bytes, big_endian, |b| f32::from(u8::from_le_bytes(b))),
+            ('u', 2) => decode(bytes, big_endian, |b| f32::from(u16::from_le_bytes(b))),
+            ('u', 4) => decode(bytes, big_endian, |b| u32::from_le_bytes(b) as f32),
+            ('u', 8) => decode(bytes, big_endian, |b| u64::from_le_bytes(b) as f32),
+            ('b', 1) => decode(bytes, big_endian, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
+            (kind, size) => return Err(not_numbers(&format!("{kind}{size}"))),
+        })
+    }
+
     fn parse(text: &str) -> Result<Header> {
         // The text after `'key':`.
         let field = |key: &str| {

@@ -3,6 +3,7 @@
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 use ndarray::{ArrayBase, Axis, Data, Dimension};
+use std::sync::Arc;
 
 /// An element that a model accepts: `f32`, `f64`, any integer, `bool` (as 0 and 1).
 ///
@@ -100,6 +101,20 @@ impl<A: Element, S: Data<Elem = A> + Send + Sync, D: Dimension> Rows for ArrayBa
                 }
             }
         }
+    }
+}
+
+impl<R: Rows + ?Sized> Rows for Arc<R> {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn sample_shape(&self) -> Dims {
+        (**self).sample_shape()
+    }
+
+    fn gather(&self, rows: &[usize], out: &mut [f32]) {
+        (**self).gather(rows, out);
     }
 }
 

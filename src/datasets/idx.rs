@@ -4,6 +4,7 @@
 //! allocated on the word of a header, and no file unpacks to more than [`MAX_UNPACKED`] bytes.
 
 use super::Split;
+use super::origin::{Origin, cache_dir, locate};
 use crate::error::{Context, Error, Result, ensure};
 use flate2::read::GzDecoder;
 use ndarray::{Array1, Array4, ArrayD, Axis, Dimension, Ix1, Ix3, IxDyn};
@@ -73,16 +74,47 @@ pub fn load(folder: impl AsRef<Path>) -> Result<(Split, Split)> {
     Ok((part("train")?, part("t10k")?))
 }
 
-/// The images of size `height` x `width` and labels below `classes` of one data set's folder.
-pub(super) fn load_checked(folder: &Path, height: usize, width: usize, classes: u8) -> Result<(Split, Split)> {
-    let (train, test) = load(folder)?;
-    for (part, split) in [("training", &train), ("test", &test)] {
+/// The four files of a data set, as [`load`] wants them, and where to get them.
+pub(super) struct Files(pub &'static [Origin; 4]);
+
+impl Files {
+    /// The images of size `height` x `width` and labels below `classes`, from a folder, else from the cache.
+    pub fn load(&self, given: Option<&Path>, height: usize, width: usize, classes: u8) -> Result<(Split, Split)> {
+        let folder = match given {
+            Some(folder) if find(folder, "train", "images-idx3").is_ok() => folder.to_owned(),
+            // What lies in the folder that was given is what is meant: errors are about that.
+            Some(folder) if !(cfg!(feature = "download") || self.cached()) => folder.to_owned(),
+            _ => {
+                let places: Vec<PathBuf> = self.0.iter().map(|file| locate(None, file)).collect::<Result<_>>()?;
+                places[0].parent().map(Path::to_path_buf).unwrap_or_default()
+            }
+        };
+        let parts = load(&folder)?;
+        check(&parts, &folder, height, width, classes)?;
+        Ok(parts)
+    }
+
+    fn cached(&self) -> bool {
+        let cache = cache_dir().map(|cache| cache.join(self.0[0].folder));
+        cache.is_some_and(|folder| self.0.iter().all(|file| folder.join(file.file).is_file()))
+    }
+}
+
+/// Checks that the images have this size and the labels are below `classes`.
+pub(super) fn check(
+    (train, test): &(Split, Split),
+    place: &Path,
+    height: usize,
+    width: usize,
+    classes: u8,
+) -> Result<()> {
+    for (part, split) in [("training", train), ("test", test)] {
         let found = &split.x.shape()[1..3];
         ensure!(
             found == [height, width],
             Format,
             "{}: the {part} images are {}x{}, expected {height}x{width}; for other sets use datasets::idx::load",
-            folder.display(),
+            place.display(),
             found[0],
             found[1]
         );
@@ -90,11 +122,11 @@ pub(super) fn load_checked(folder: &Path, height: usize, width: usize, classes: 
             split.y.iter().all(|&label| label < classes),
             Format,
             "{}: there are {part} labels above {}; for sets with more classes use datasets::idx::load",
-            folder.display(),
+            place.display(),
             classes - 1
         );
     }
-    Ok((train, test))
+    Ok(())
 }
 
 /// Images and their labels as one part of a data set.
@@ -306,9 +338,13 @@ mod tests {
         assert_eq!((train.x.shape(), train.y.to_vec()), ([2, 1, 2, 1].as_slice(), vec![7, 8]));
         assert_eq!(train.x_f32().into_raw_vec_and_offset().0, [0.0, 0.2, 1.0, 0.4]);
         assert_eq!((test.len(), test.is_empty(), test.y.to_vec()), (1, false, vec![3]));
-        let error = load_checked(folder.path(), 28, 28, 10).unwrap_err().to_string();
+        let refused = |height, width, classes| {
+            let parts = load(folder.path()).unwrap();
+            check(&parts, folder.path(), height, width, classes).unwrap_err().to_string()
+        };
+        let error = refused(28, 28, 10);
         assert!(error.contains("training images are 1x2, expected 28x28"), "{error}");
-        let error = load_checked(folder.path(), 1, 2, 8).unwrap_err().to_string();
+        let error = refused(1, 2, 8);
         assert!(error.contains("training labels above 7"), "{error}");
     }
 

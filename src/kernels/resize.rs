@@ -23,15 +23,22 @@ pub enum Interpolation {
     Lanczos3,
     /// Lanczos' kernel over ten values.
     Lanczos5,
+    /// The mean over what an output stands for.
+    Area,
+    /// A bell curve (σ = 1/2) over three values.
+    Gaussian,
+    /// Mitchell's and Netravali's cubic through four values.
+    MitchellCubic,
 }
 
 impl Interpolation {
     /// How far a value is seen.
     fn radius(self) -> f64 {
         match self {
-            Interpolation::Nearest => 0.5,
+            Interpolation::Nearest | Interpolation::Area => 0.5,
             Interpolation::Bilinear => 1.0,
-            Interpolation::Bicubic => 2.0,
+            Interpolation::Gaussian => 1.5,
+            Interpolation::Bicubic | Interpolation::MitchellCubic => 2.0,
             Interpolation::Lanczos3 => 3.0,
             Interpolation::Lanczos5 => 5.0,
         }
@@ -42,8 +49,11 @@ impl Interpolation {
         let (x, radius) = (distance.abs(), self.radius());
         match self {
             _ if x >= radius => 0.0,
-            Interpolation::Nearest => 1.0,
+            Interpolation::Nearest | Interpolation::Area => 1.0,
             Interpolation::Bilinear => 1.0 - x,
+            Interpolation::Gaussian => (-2.0 * x * x).exp(),
+            Interpolation::MitchellCubic if x < 1.0 => (7.0 / 6.0 * x - 2.0) * x * x + 8.0 / 9.0,
+            Interpolation::MitchellCubic => ((2.0 - 7.0 / 18.0 * x) * x - 10.0 / 3.0) * x + 16.0 / 9.0,
             Interpolation::Bicubic if x <= 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Interpolation::Bicubic => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
             Interpolation::Lanczos3 | Interpolation::Lanczos5 if x < 1e-3 => 1.0,
@@ -89,6 +99,13 @@ impl Runs {
                 let nearest = (((i as f64 + 0.5) * scale) as usize).min(input - 1);
                 return (nearest, vec![1.0]);
             }
+            if interpolation == Interpolation::Area {
+                let (from, to) = (i as f64 * scale, (i as f64 + 1.0) * scale);
+                let first = from as usize;
+                let covered = |at: usize| (to.min(at as f64 + 1.0) - from.max(at as f64)) / scale;
+                let last = (to.ceil() as usize).clamp(first + 1, input);
+                return (first, (first..last).map(covered).collect());
+            }
             let width = if antialias { scale.max(1.0) } else { 1.0 };
             let reach = interpolation.radius() * width;
             let first = (centre - reach).ceil().max(0.0) as usize;
@@ -114,6 +131,12 @@ impl Runs {
             (run.start, vec![1.0 / run.len() as f64; run.len()])
         };
         Ok(Self::new(input, (0..output).map(run)))
+    }
+
+    /// The first input position and the weights of output `i`.
+    pub(crate) fn run(&self, i: usize) -> (usize, &[f32]) {
+        let (first, weights) = &self.runs[i];
+        (*first, &self.weights[weights.clone()])
     }
 
     /// The number of positions of the output.

@@ -10,10 +10,12 @@ use crate::error::Result;
 
 /// Runs `work` inside the thread pool, so that the loops below need not wake it each time.
 ///
-/// Work that is already inside a rayon pool (the caller's own, or [`with_num_threads`]) stays there.
+/// Work that is already inside a rayon pool (the caller's own, or [`with_num_threads`]) stays there, and so does that of
+/// threads beside the pool, for which the pool may be waiting.
 pub fn enter<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     #[cfg(feature = "parallel")]
     if rayon::current_thread_index().is_none()
+        && !team::is_inside()
         && let Some(pool) = pool()
     {
         return pool.install(work);
@@ -63,6 +65,25 @@ where
         return team::share(items, work);
     }
     items.for_each(work);
+}
+
+/// How many threads work on a loop.
+pub(crate) fn count() -> usize {
+    #[cfg(feature = "parallel")]
+    return match pool().filter(|_| rayon::current_thread_index().is_none()) {
+        Some(pool) => pool.current_num_threads(),
+        None => rayon::current_num_threads(),
+    };
+    #[cfg(not(feature = "parallel"))]
+    1
+}
+
+/// Runs `work` with all its loops on this thread: for threads that work beside the pool.
+pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
+    #[cfg(feature = "parallel")]
+    return team::alone(work);
+    #[cfg(not(feature = "parallel"))]
+    work()
 }
 
 /// Sets the number of threads that this process uses for training and prediction. Results do not

@@ -2,7 +2,9 @@
 
 use super::Logs;
 use super::callbacks::{CallbackList, Params};
-use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
+use super::feed::Feed;
+use super::inputs::Inputs;
+use crate::data::Cardinality;
 use crate::error::{Result, ensure};
 use crate::model::Model;
 use crate::runtime::threads;
@@ -83,11 +85,12 @@ impl Index<&str> for Scores {
 impl Model {
     /// The loss and the metrics on `x` and `y`, in inference mode.
     ///
-    /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first.
+    /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first; or a
+    /// [`Dataset`](crate::data::Dataset) and `()`.
     ///
     /// # Errors
     /// When the model is not compiled, the arrays are empty or of unequal lengths, a shape does not
-    /// fit or a label is out of range.
+    /// fit, a label is out of range or an element of a dataset cannot be made.
     pub fn evaluate<'a>(
         &mut self,
         x: impl Into<Inputs<'a>>,
@@ -97,40 +100,46 @@ impl Model {
         let (x, y) = (x.into(), y.into());
         let Evaluate { batch_size, sample_weight, steps, mut callbacks } = options;
         self.compiled()?;
-        let n = check_pair(&x, &y)?;
-        check_batch_size(batch_size)?;
-        check_weights(sample_weight.as_ref(), n)?;
         ensure!(steps != Some(0), Argument, "steps must be at least 1");
-        self.ensure_built(&x.sample_shape())?;
-        self.collect_weights()?;
-        self.check_targets(&y, sample_weight.as_ref())?;
-        let rows: Vec<usize> = (0..n).collect();
-        let steps = steps.unwrap_or(usize::MAX).min(n.div_ceil(batch_size));
-        callbacks.each(|c| c.set_params(&Params { epochs: 1, steps, batch_size }))?;
+        let mut feed = Feed::new(&x, &y, sample_weight.as_ref(), batch_size)?;
+        ensure!(
+            feed.steps() != Cardinality::Infinite || steps.is_some(),
+            Argument,
+            "the dataset never ends; steps says how many batches to take"
+        );
         threads::enter(|| {
-            let data = Data { x: &x, y: &y, weights: sample_weight.as_ref() };
-            self.test(&data, &rows, batch_size, steps, &mut callbacks)
+            let sample = feed.sample_shape(self, 0)?;
+            self.ensure_built(&sample)?;
+            self.collect_weights()?;
+            if let Inputs::Arrays(_) = x {
+                self.check_targets(&y, sample_weight.as_ref())?;
+            }
+            let known = feed.steps().known().into_iter().chain(steps).min();
+            callbacks.each(|c| c.set_params(&Params { epochs: 1, steps: known, batch_size }))?;
+            self.test(&mut feed, 0, steps, &mut callbacks)
         })
         .map(Scores)
     }
 
-    /// Loss and metrics over these rows.
+    /// Loss and metrics over a pass, or the first steps of it.
     pub(crate) fn test(
         &mut self,
-        data: &Data<'_>,
-        rows: &[usize],
-        batch_size: usize,
-        steps: usize,
+        feed: &mut Feed<'_>,
+        epoch: usize,
+        steps: Option<usize>,
         callbacks: &mut CallbackList<'_>,
     ) -> Result<Logs> {
         self.compiled_mut()?.reset_metrics();
         callbacks.each(|c| c.on_test_begin(self))?;
-        for (i, rows) in rows.chunks(batch_size).take(steps).enumerate() {
+        feed.begin(self, epoch)?;
+        for i in 0..steps.unwrap_or(usize::MAX) {
+            let Some(batch) = feed.next(&self.compiled()?.workspace)? else { break };
             callbacks.each(|c| c.on_test_batch_begin(self, i))?;
-            self.run_batch(&data.batch(rows, i * batch_size, &self.compiled()?.workspace)?, false)?;
+            self.run_batch(&batch, false)?;
             let logs = self.compiled()?.logs();
             callbacks.each(|c| c.on_test_batch_end(self, i, &logs))?;
         }
+        feed.end();
         let logs = self.compiled()?.logs();
         callbacks.each(|c| c.on_test_end(self, &logs))?;
         Ok(logs)

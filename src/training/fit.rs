@@ -1,15 +1,16 @@
 //! `fit`: the loop.
 
 use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
-use super::inputs::{Data, Inputs, check_batch_size, check_pair, check_weights};
+use super::feed::Feed;
+use super::inputs::{Inputs, check_batch_size, check_pair};
 use super::{History, Logs};
+use crate::data::Cardinality;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
-use crate::random;
 use crate::runtime::threads;
-use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Options of [`Model::fit`]. Defaults are Keras': 1 epoch, batches of 32, shuffled, a progress bar.
 ///
@@ -71,7 +72,8 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Samples in a step. The last batch of an epoch may be smaller.
+    /// Samples in a step. The last batch of an epoch may be smaller. A dataset that is batched already keeps its
+    /// batches.
     pub fn batch_size(mut self, batch_size: usize) -> Self {
         self.batch_size = batch_size;
         self
@@ -84,13 +86,14 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// Keeps the last part of the samples, before any shuffling, for validation: 0.1 is a tenth.
+    /// Keeps the last part of the samples, before any shuffling, for validation: 0.1 is a tenth. For arrays only.
     pub fn validation_split(mut self, fraction: f64) -> Self {
         self.validation_split = fraction;
         self
     }
 
-    /// Data for validation after each epoch. Overrides `validation_split`.
+    /// Data for validation after each epoch, as arrays or as a dataset: `validation_data(&dataset, ())`. Overrides
+    /// `validation_split`.
     pub fn validation_data(mut self, x: impl Into<Inputs<'a>>, y: impl Into<Inputs<'a>>) -> Self {
         self.validation_data = Some((x.into(), y.into()));
         self
@@ -134,7 +137,7 @@ impl<'a> Fit<'a> {
         self
     }
 
-    /// How much each sample counts: an array as long as `x`.
+    /// How much each sample counts: an array as long as `x`. The elements of a dataset bring their own.
     pub fn sample_weight(mut self, weights: impl Into<Inputs<'a>>) -> Self {
         self.sample_weight = Some(weights.into());
         self
@@ -147,7 +150,7 @@ impl<'a> Fit<'a> {
     }
 
     /// Steps in an epoch. The next epoch goes on where the last one ended; when all samples were seen
-    /// the epoch ends and they are shuffled anew.
+    /// the epoch ends and they are shuffled anew. A dataset that never ends needs it.
     pub fn steps_per_epoch(mut self, steps: usize) -> Self {
         self.steps_per_epoch = Some(steps);
         self
@@ -181,17 +184,32 @@ impl<'a> Fit<'a> {
     }
 }
 
+/// How a run of `fit` goes.
+struct Course {
+    epochs: Range<usize>,
+    batch_size: usize,
+    /// Batches in an epoch, where that is known.
+    steps: Option<usize>,
+    /// Whether each epoch begins a new pass over the data.
+    whole_passes: bool,
+    validation_freq: usize,
+    validation_steps: Option<usize>,
+    verbose: Verbose,
+}
+
 impl Model {
     /// Trains on `x` and `y` and returns what was reported, epoch by epoch.
     ///
     /// `x` and `y` are `ndarray` arrays or views of floats, integers or booleans, the batch first:
-    /// images are `(batch, height, width, channels)`. A loss that becomes NaN or infinite does not end
+    /// images are `(batch, height, width, channels)`. Or `x` is a [`Dataset`](crate::data::Dataset), and `y` is `()`:
+    /// each epoch is then a pass over it of that number; samples that are not batched yet are batched here, and it
+    /// shuffles as it says itself, with the model's seed if it has none. A loss that becomes NaN or infinite does not end
     /// training (see [`TerminateOnNaN`](super::callbacks::TerminateOnNaN)); it is printed, and kept in
     /// [`History::first_non_finite`].
     ///
     /// # Errors
     /// When the model is not compiled, the data is empty or of unequal lengths, a shape does not fit, a
-    /// label is out of range, an option makes no sense or a callback fails.
+    /// label is out of range, an option makes no sense, a callback fails, or an element of a dataset cannot be made.
     pub fn fit<'a>(
         &mut self,
         x: impl Into<Inputs<'a>>,
@@ -201,93 +219,113 @@ impl Model {
         let (x, y) = (x.into(), y.into());
         options.check()?;
         self.compiled()?;
-        let n = check_pair(&x, &y)?;
-        check_weights(options.sample_weight.as_ref(), n)?;
-        if let Some((x, y)) = &options.validation_data {
-            let n =
-                check_pair(x, y).map_err(|e| Error::At { place: "validation_data".to_owned(), source: Box::new(e) })?;
-            check_weights(options.validation_weight.as_ref(), n)?;
-        }
-        self.ensure_built(&x.sample_shape())?;
-        self.check_trainable()?;
-        self.check_targets(&y, options.sample_weight.as_ref())?;
-        if let Some((_, y)) = &options.validation_data {
-            self.check_targets(y, options.validation_weight.as_ref()).at(|| "validation_data".to_owned())?;
-        }
-        ensure!(
-            options.class_weight.is_none() || y.0.len() == 1,
-            Argument,
-            "class_weight is for models of one output; use sample_weight, with an array for each output"
-        );
-        let class_weights = options.class_weight.as_ref().map(|w| class_weights(&y, n, w)).transpose()?;
-        let class_weights = class_weights.as_ref().map(Inputs::from);
-        let weights = options.sample_weight.clone().or(class_weights);
-
-        let kept =
-            if options.validation_data.is_some() { n } else { (n as f64 * (1.0 - options.validation_split)) as usize };
-        ensure!(kept > 0, Data, "validation_split {} leaves none of {n} samples to train on", options.validation_split);
-        threads::enter(|| self.fit_rows(&Data { x: &x, y: &y, weights: weights.as_ref() }, n, kept, &mut options))
-    }
-
-    fn fit_rows(&mut self, data: &Data<'_>, n: usize, kept: usize, options: &mut Fit<'_>) -> Result<History> {
-        let steps = kept.div_ceil(options.batch_size).min(options.steps_per_epoch.unwrap_or(usize::MAX));
         let mut callbacks = std::mem::take(&mut options.callbacks);
         callbacks.push(ProgbarLogger::new(options.verbose));
-        let params = Params { epochs: options.epochs, steps, batch_size: options.batch_size };
+        let at_validation = |error| Error::At { place: "validation_data".to_owned(), source: Box::new(error) };
+
+        let feed = Feed::new(&x, &y, options.sample_weight.as_ref(), options.batch_size)?;
+        // Class weights are for training; sample weights are cut along with the samples.
+        let (feed, held_out) = match options.validation_data {
+            Some(_) => (feed, None),
+            None => feed.split(options.validation_split)?,
+        };
+        let mut feed = feed.shuffled(options.shuffle).class_weight(options.class_weight.as_ref());
+        let validation_batch_size = options.validation_batch_size.unwrap_or(options.batch_size);
+        let mut validation = match &options.validation_data {
+            Some((x, y)) => {
+                let weights = options.validation_weight.as_ref();
+                Some(Feed::new(x, y, weights, validation_batch_size).map_err(at_validation)?)
+            }
+            None => held_out.map(|feed| feed.batch_size(validation_batch_size)).transpose()?,
+        };
+        let all = match feed.steps() {
+            Cardinality::Known(steps) => Some(steps),
+            Cardinality::Unknown => None,
+            Cardinality::Infinite => {
+                ensure!(
+                    options.steps_per_epoch.is_some(),
+                    Argument,
+                    "the dataset never ends; steps_per_epoch says how many batches an epoch has"
+                );
+                None
+            }
+        };
+        ensure!(all != Some(0), Data, "the dataset is empty: it has no batches");
+        let endless = validation.as_ref().is_some_and(|feed| feed.steps() == Cardinality::Infinite);
+        ensure!(
+            !endless || options.validation_steps.is_some(),
+            Argument,
+            "the dataset for validation never ends; validation_steps says how many batches to take"
+        );
+        let course = Course {
+            epochs: options.initial_epoch..options.epochs,
+            batch_size: options.batch_size,
+            steps: all.into_iter().chain(options.steps_per_epoch).min(),
+            whole_passes: options.steps_per_epoch.is_none(),
+            validation_freq: options.validation_freq,
+            validation_steps: options.validation_steps,
+            verbose: options.verbose,
+        };
+
+        let Fit { sample_weight, class_weight, validation_data, validation_weight, .. } = &options;
+        threads::enter(|| {
+            let sample = feed.sample_shape(self, course.epochs.start)?;
+            self.ensure_built(&sample)?;
+            self.check_trainable()?;
+            if let Inputs::Arrays(_) = x {
+                self.check_targets(&y, sample_weight.as_ref())?;
+                ensure!(
+                    class_weight.is_none() || y.arrays().len() == 1,
+                    Argument,
+                    "class_weight is for models of one output; use sample_weight, with an array for each output"
+                );
+            }
+            if let Some((Inputs::Arrays(_), y)) = validation_data {
+                self.check_targets(y, validation_weight.as_ref()).map_err(at_validation)?;
+            }
+            self.fit_feed(&mut feed, validation.as_mut(), &course, &mut callbacks)
+        })
+    }
+
+    fn fit_feed(
+        &mut self,
+        feed: &mut Feed<'_>,
+        mut validation: Option<&mut Feed<'_>>,
+        course: &Course,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<History> {
+        let params = Params { epochs: course.epochs.end, steps: course.steps, batch_size: course.batch_size };
         callbacks.each(|c| c.set_params(&params))?;
 
         let mut history = History::default();
         let mut logs = Logs::new();
-        let mut order: Vec<usize> = Vec::new();
-        let mut at = 0;
         self.stop_training = false;
         callbacks.each(|c| c.on_train_begin(self))?;
-        for epoch in options.initial_epoch..options.epochs {
+        for epoch in course.epochs.clone() {
             callbacks.each(|c| c.on_epoch_begin(self, epoch))?;
             self.compiled_mut()?.reset_metrics();
-            if at >= order.len() {
-                at = 0;
-                order = match options.shuffle {
-                    true => {
-                        let (stream, step) = (random::stream_of("shuffle"), self.iterations()?);
-                        random::permutation(kept, &mut random::stream(self.seed, stream, step, 0))
-                    }
-                    false => (0..kept).collect(),
-                };
-            }
-            for step in 0..steps {
-                if at >= order.len() || self.stop_training {
+            feed.begin(self, epoch)?;
+            for step in 0..course.steps.unwrap_or(usize::MAX) {
+                if self.stop_training {
                     break;
                 }
-                let rows = &order[at..(at + options.batch_size).min(order.len())];
+                let Some(batch) = feed.next(&self.compiled()?.workspace)? else { break };
                 callbacks.each(|c| c.on_train_batch_begin(self, step))?;
-                let loss = self.run_batch(&data.batch(rows, at, &self.compiled()?.workspace)?, true)?;
+                let loss = self.run_batch(&batch, true)?;
                 if !loss.is_finite() {
                     history.note_not_finite(epoch, step);
                 }
-                at += rows.len();
                 logs = self.compiled()?.logs();
                 callbacks.each(|c| c.on_train_batch_end(self, step, &logs))?;
             }
+            if course.whole_passes {
+                feed.end();
+            }
             logs = self.compiled()?.logs();
-            if (epoch + 1) % options.validation_freq == 0 {
-                let batch_size = options.validation_batch_size.unwrap_or(options.batch_size);
-                let validation_steps = options.validation_steps.unwrap_or(usize::MAX);
-                let held_out: Vec<usize> = (kept..n).collect();
-                let validation = match &options.validation_data {
-                    Some((x, y)) => {
-                        let rows: Vec<usize> = (0..x.samples("x")?).collect();
-                        let data = Data { x, y, weights: options.validation_weight.as_ref() };
-                        Some(self.test(&data, &rows, batch_size, validation_steps, &mut callbacks)?)
-                    }
-                    None if !held_out.is_empty() => {
-                        // Class weights are for training; sample weights are cut along with the samples.
-                        let data = Data { x: data.x, y: data.y, weights: options.sample_weight.as_ref() };
-                        Some(self.test(&data, &held_out, batch_size, validation_steps, &mut callbacks)?)
-                    }
-                    None => None,
-                };
-                for (name, values) in validation.iter().flat_map(Logs::iter) {
+            if let Some(validation) = validation.as_deref_mut().filter(|_| (epoch + 1) % course.validation_freq == 0) {
+                let logged = self.test(validation, epoch, course.validation_steps, callbacks);
+                let logged = logged.at(|| "validation".to_owned())?;
+                for (name, values) in logged.iter() {
                     logs.insert_list(&format!("val_{name}"), values.to_vec());
                 }
             }
@@ -300,7 +338,7 @@ impl Model {
         self.finish_training()?;
         callbacks.each(|c| c.on_train_end(self, &logs))?;
         if let Some((epoch, batch)) = history.first_non_finite()
-            && options.verbose != Verbose::Silent
+            && course.verbose != Verbose::Silent
         {
             eprintln!(
                 "cornu: the loss was NaN or infinite first in epoch {}, batch {}; try a lower learning rate, clipnorm, or scaled inputs",
@@ -335,13 +373,13 @@ impl Model {
 
     /// Checks that there is an array of targets for each output, and of weights for none, all or each of them.
     pub(crate) fn check_targets(&self, y: &Inputs<'_>, weights: Option<&Inputs<'_>>) -> Result<()> {
-        self.compiled()?.target_places(y.0.len())?;
-        let arrays = weights.map_or(1, |weights| weights.0.len());
+        let targets = y.arrays().len();
+        self.compiled()?.target_places(targets)?;
+        let arrays = weights.map_or(1, |weights| weights.arrays().len());
         ensure!(
-            arrays == 1 || arrays == y.0.len(),
+            arrays == 1 || arrays == targets,
             Data,
-            "sample_weight holds {arrays} arrays; it must be one, or as many as y, which holds {}",
-            y.0.len()
+            "sample_weight holds {arrays} arrays; it must be one, or as many as y, which holds {targets}"
         );
         Ok(())
     }
@@ -381,28 +419,12 @@ impl Model {
         }
         self.check_targets(y, None)?;
         self.compiled_mut()?.reset_metrics();
-        let rows: Vec<usize> = (0..n).collect();
-        let batch = Data { x, y, weights: None }.batch(&rows, 0, &self.compiled()?.workspace)?;
-        threads::enter(|| self.run_batch(&batch, training))?;
-        Ok(self.compiled()?.logs())
-    }
-}
-
-/// The weight of each sample by its class.
-fn class_weights(y: &Inputs<'_>, n: usize, weights: &BTreeMap<i64, f64>) -> Result<Tensor> {
-    let source = y.0[0];
-    let classes: usize = source.sample_shape().iter().product();
-    let mut row = vec![0.0; classes];
-    let label = |i: usize, row: &mut [f32]| {
-        source.gather(&[i], row);
-        match row {
-            [label] => label.round() as i64,
-            one_hot => {
-                let largest = |best: usize, (i, v): (usize, &f32)| if *v > one_hot[best] { i } else { best };
-                one_hot.iter().enumerate().fold(0, largest) as i64
+        threads::enter(|| {
+            let mut feed = Feed::new(x, y, None, n)?;
+            if let Some(batch) = feed.next(&self.compiled()?.workspace)? {
+                self.run_batch(&batch, training)?;
             }
-        }
-    };
-    let values = (0..n).map(|i| weights.get(&label(i, &mut row)).map_or(1.0, |w| *w as f32)).collect();
-    Tensor::new([n], values)
+            Ok(self.compiled()?.logs())
+        })
+    }
 }

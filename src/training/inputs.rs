@@ -1,48 +1,83 @@
 //! Data on its way into a model: what callers hand in, checked, and gathered into batches.
 
-use crate::data::Rows;
+use crate::data::{Dataset, Rows};
 use crate::error::{Error, Result, ensure};
 use crate::layer::Values;
 use crate::runtime::{Workspace, threads};
 use crate::shape::Dims;
 use crate::tensor::Tensor;
-use std::ops::Range;
 use std::sync::Arc;
 
-/// The inputs or the targets of a model: one array, or one for each.
+/// The inputs or the targets of a model: one array, or one for each; or a [`Dataset`], which brings both.
 ///
 /// A reference to any `ndarray` array or view of floats, integers or booleans converts into it:
-/// `model.fit(&x, &y, …)`; several inputs are `[&a as &dyn Rows, &b]`.
+/// `model.fit(&x, &y, …)`; several inputs are `[&a as &dyn Rows, &b]`. So does a reference to a dataset, with `()` in
+/// the place of the targets: `model.fit(&dataset, (), …)`.
 #[derive(Clone)]
-pub struct Inputs<'a>(pub(crate) Vec<&'a dyn Rows>);
+pub enum Inputs<'a> {
+    /// Arrays; none stand for `()`.
+    Arrays(Vec<&'a dyn Rows>),
+    /// Inputs, targets and weights together.
+    Dataset(&'a Dataset),
+}
 
 impl<'a, R: Rows> From<&'a R> for Inputs<'a> {
     fn from(rows: &'a R) -> Self {
-        Inputs(vec![rows])
+        Inputs::Arrays(vec![rows])
     }
 }
 
 impl<'a, const N: usize> From<[&'a dyn Rows; N]> for Inputs<'a> {
     fn from(rows: [&'a dyn Rows; N]) -> Self {
-        Inputs(rows.to_vec())
+        Inputs::Arrays(rows.to_vec())
     }
 }
 
 impl<'a> From<Vec<&'a dyn Rows>> for Inputs<'a> {
     fn from(rows: Vec<&'a dyn Rows>) -> Self {
-        Inputs(rows)
+        Inputs::Arrays(rows)
     }
 }
 
-impl Inputs<'_> {
+impl<'a> From<&'a Dataset> for Inputs<'a> {
+    fn from(dataset: &'a Dataset) -> Self {
+        Inputs::Dataset(dataset)
+    }
+}
+
+impl From<()> for Inputs<'_> {
+    fn from((): ()) -> Self {
+        Inputs::Arrays(Vec::new())
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// The arrays; a dataset has none.
+    pub(crate) fn arrays(&self) -> &[&'a dyn Rows] {
+        match self {
+            Inputs::Arrays(arrays) => arrays,
+            Inputs::Dataset(_) => &[],
+        }
+    }
+
+    /// Whether it is `()`.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Inputs::Arrays(arrays) if arrays.is_empty())
+    }
+
     /// The number of samples, the same in all arrays and not zero.
     pub(super) fn samples(&self, what: &str) -> Result<usize> {
-        let Some(first) = self.0.first() else {
+        ensure!(
+            !matches!(self, Inputs::Dataset(_)),
+            Argument,
+            "{what} is a Dataset, which goes into fit, evaluate and predict as their first argument; here arrays are expected"
+        );
+        let Some(first) = self.arrays().first() else {
             return Err(Error::Data(format!("{what} holds no array")));
         };
         let n = first.len();
         ensure!(n > 0, Data, "{what} is empty: it has no samples");
-        for (i, rows) in self.0.iter().enumerate() {
+        for (i, rows) in self.arrays().iter().enumerate() {
             ensure!(
                 rows.len() == n,
                 Data,
@@ -55,7 +90,7 @@ impl Inputs<'_> {
 
     /// The shape of one sample of the first array.
     pub(super) fn sample_shape(&self) -> Dims {
-        self.0.first().map(|rows| rows.sample_shape()).unwrap_or_default()
+        self.arrays().first().map(|rows| rows.sample_shape()).unwrap_or_default()
     }
 }
 
@@ -80,52 +115,6 @@ pub(super) fn check_weights(weights: Option<&Inputs<'_>>, n: usize) -> Result<()
     Ok(())
 }
 
-/// Arrays that belong together.
-#[derive(Clone, Copy)]
-pub(crate) struct Data<'a> {
-    pub x: &'a Inputs<'a>,
-    pub y: &'a Inputs<'a>,
-    pub weights: Option<&'a Inputs<'a>>,
-}
-
-impl<'a> Data<'a> {
-    /// The batch of these rows.
-    pub fn batch(self, rows: &'a [usize], first_sample: usize, workspace: &Arc<Workspace>) -> Result<Batch<'a>> {
-        let collect = |source: &Inputs<'_>| gather(source, rows, workspace);
-        Ok(Batch {
-            x: self.x,
-            y: collect(self.y),
-            sample_weight: self.weights.map(collect).unwrap_or_default(),
-            rows,
-            first_sample: first_sample as u64,
-        })
-    }
-}
-
-/// A batch: rows of the data, their targets and weights.
-pub(crate) struct Batch<'a> {
-    pub x: &'a Inputs<'a>,
-    /// The targets of these rows, array by array.
-    pub y: Values,
-    /// Their weights: none, the same for all outputs, or an array for each of the targets.
-    pub sample_weight: Values,
-    pub rows: &'a [usize],
-    /// The place in the epoch of the first row.
-    pub first_sample: u64,
-}
-
-impl Batch<'_> {
-    /// The weights of the samples for the target array `i`.
-    pub fn weight(&self, i: usize) -> Option<&Tensor> {
-        if self.sample_weight.len() == 1 { self.sample_weight.first() } else { self.sample_weight.get(i) }
-    }
-
-    /// The inputs for some of the rows.
-    pub fn gather(&self, range: Range<usize>, workspace: &Arc<Workspace>) -> Values {
-        gather(self.x, &self.rows[range], workspace)
-    }
-}
-
 /// Values that a thread gathers at once.
 const GATHERED: usize = 1 << 13;
 
@@ -142,5 +131,5 @@ pub(crate) fn gather(x: &Inputs<'_>, rows: &[usize], workspace: &Arc<Workspace>)
         });
         tensor
     };
-    x.0.iter().map(one).collect()
+    x.arrays().iter().map(one).collect()
 }

@@ -4,11 +4,13 @@
 //! [`Callback`](callbacks::Callback). Those who write their own loop use
 //! [`forward`](crate::Model::forward), [`backward`](crate::Model::backward) and [`apply`](crate::Model::apply).
 
+mod augment;
 pub mod callbacks;
 mod compile;
 mod custom;
 pub(crate) mod direction;
 mod evaluate;
+mod feed;
 mod fit;
 mod history;
 mod inputs;

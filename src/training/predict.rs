@@ -3,13 +3,14 @@
 use super::inputs::{Inputs, check_batch_size, gather};
 use super::pieces::{self, concatenate};
 use super::step::sample_dims;
-use crate::error::{Error, Result, ensure};
+use crate::data::{Cardinality, Dataset, Rows};
+use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Forward, Pass, Values};
 use crate::model::{Graph, Model};
 use crate::runtime::{Workspace, Workspaces, threads};
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
-use ndarray::{ArrayD, ArrayViewMut, Dimension};
+use ndarray::{ArrayD, ArrayViewMut, Axis, Dimension};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -17,11 +18,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Predict {
     batch_size: usize,
+    steps: Option<usize>,
 }
 
 impl Default for Predict {
     fn default() -> Self {
-        Predict { batch_size: 32 }
+        Predict { batch_size: 32, steps: None }
     }
 }
 
@@ -36,6 +38,12 @@ impl Predict {
         self.batch_size = batch_size;
         self
     }
+
+    /// Stops after so many batches. Default: at the end; a dataset that never ends needs it.
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = Some(steps);
+        self
+    }
 }
 
 /// Predicts batch after batch into memory of the caller's, without allocating any that grows with the model or the
@@ -47,10 +55,12 @@ pub struct Predictor<'m> {
 }
 
 impl Model {
-    /// The outputs for `x`, an `ndarray` array or view whose first axis counts samples.
+    /// The outputs for `x`, an `ndarray` array or view whose first axis counts samples, or a
+    /// [`Dataset`](crate::data::Dataset), of which the targets are left aside.
     ///
     /// # Errors
-    /// When the model is not built, `x` is empty or has another shape than the model's input.
+    /// When the model is not built, `x` is empty or has another shape than the model's input, or an element of a dataset
+    /// cannot be made.
     pub fn predict<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<ArrayD<f32>> {
         let outputs = self.built()?.outputs.len();
         ensure!(outputs == 1, Argument, "the model has {outputs} outputs; predict_all returns them all");
@@ -64,8 +74,12 @@ impl Model {
     pub fn predict_all<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<Vec<ArrayD<f32>>> {
         let x = x.into();
         let graph = self.built()?;
-        let n = x.samples("x")?;
         check_batch_size(options.batch_size)?;
+        ensure!(options.steps != Some(0), Argument, "steps must be at least 1");
+        if let Inputs::Dataset(dataset) = x {
+            return self.predict_dataset(dataset, &options);
+        }
+        let n = x.samples("x")?.min(options.steps.unwrap_or(usize::MAX).saturating_mul(options.batch_size));
         let rows: Vec<usize> = (0..n).collect();
         let workspaces = Workspaces::default();
         let outputs = match output_dims(graph, n) {
@@ -87,6 +101,32 @@ impl Model {
             })?,
         };
         Ok(outputs.into_iter().map(Tensor::into_array).collect())
+    }
+
+    /// As [`predict_all`](Self::predict_all), batch after batch of a dataset.
+    fn predict_dataset(&self, dataset: &Dataset, options: &Predict) -> Result<Vec<ArrayD<f32>>> {
+        ensure!(
+            dataset.cardinality() != Cardinality::Infinite || options.steps.is_some(),
+            Argument,
+            "the dataset never ends; steps says how many batches to take"
+        );
+        let batches = if dataset.is_batched() { dataset.clone() } else { dataset.batch(options.batch_size) };
+        let mut parts: Vec<Vec<ArrayD<f32>>> = Vec::new();
+        for (i, item) in batches.made_ahead().pass(self.seed, 0).take(options.steps.unwrap_or(usize::MAX)).enumerate() {
+            let x = item?.x;
+            let x: Vec<&dyn Rows> = x.iter().map(|x| x as &dyn Rows).collect();
+            let outputs = self.predict_all(x, Predict { steps: None, ..options.clone() });
+            let outputs = outputs.at(|| format!("batch {i} of the dataset"))?;
+            parts.resize_with(outputs.len(), Vec::new);
+            parts.iter_mut().zip(outputs).for_each(|(parts, output)| parts.push(output));
+        }
+        ensure!(!parts.is_empty(), Data, "the dataset is empty: it has no batches");
+        let join = |parts: Vec<ArrayD<f32>>| {
+            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            let joined = ndarray::concatenate(Axis(0), &views);
+            joined.map_err(|error| Error::Shape(format!("the outputs of the batches differ in shape: {error}")))
+        };
+        parts.into_iter().map(join).collect()
     }
 
     /// The outputs for one batch, computed together (Keras: `predict_on_batch`).

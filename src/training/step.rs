@@ -5,7 +5,7 @@
 //! and the pieces' gradients are added in order, so any number of threads gives the same bits.
 
 use super::compile::{Compiled, Term};
-use super::inputs::Batch;
+use super::feed::Batch;
 use super::pieces::{self, Done, Piece, concatenate, cut, slice};
 use crate::config::Shared;
 use crate::error::{Context, Error, Result};
@@ -31,7 +31,7 @@ impl Model {
         let seed = self.seed;
         let graph = self.graph.as_ref().ok_or_else(|| Error::State("the model is not built".to_owned()))?;
         let compiled = self.compiled.as_mut().ok_or_else(|| Error::State("the model is not compiled".to_owned()))?;
-        let n = batch.rows.len();
+        let n = batch.len();
 
         let places = compiled.target_places(batch.y.len())?;
         let mut targets: SmallVec<[Target<'_>; 2]> = compiled

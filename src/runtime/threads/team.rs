@@ -25,6 +25,11 @@ pub(super) fn is_inside() -> bool {
     INSIDE.get()
 }
 
+pub(super) fn alone<T>(work: impl FnOnce() -> T) -> T {
+    let _inside = Flag::set(&INSIDE);
+    work()
+}
+
 /// Sets a flag of this thread for as long as it lives, also through a panic; then it is what it was.
 struct Flag(&'static std::thread::LocalKey<Cell<bool>>, bool);
 

@@ -31,8 +31,8 @@ use std::io::Write;
 pub struct Params {
     /// The last epoch, counted from 1.
     pub epochs: usize,
-    /// Batches in an epoch.
-    pub steps: usize,
+    /// Batches in an epoch, where that is known before they have come.
+    pub steps: Option<usize>,
     /// Samples in a full batch.
     pub batch_size: usize,
 }

@@ -72,7 +72,8 @@ impl ProgbarLogger {
         if matches!(self.output, Output::Nothing) {
             return;
         }
-        let (now, steps) = (Instant::now(), self.params.steps);
+        // Where the length was unknown, the next epoch will be as long as this one.
+        let (now, steps) = (Instant::now(), Some(*self.params.steps.get_or_insert(self.clock.seen)));
         if self.output.moves() {
             self.output.close(&bar(&self.clock, steps, now, true, &values(logs, self.own)));
         } else {
@@ -232,27 +233,33 @@ impl Clock {
 }
 
 /// `211/422 ━━━━━━━━━━────────── 1s 7ms/step - …`: with what time is left, at the end with what it took.
-fn bar(clock: &Clock, steps: usize, now: Instant, over: bool, values: &str) -> String {
+/// While the number of steps is unknown there is no bar: `211/Unknown 1s 7ms/step - …`.
+fn bar(clock: &Clock, steps: Option<usize>, now: Instant, over: bool, values: &str) -> String {
     const WIDTH: usize = 20;
     let each = clock.per_step(now);
-    let filled = (WIDTH * clock.seen / steps.max(1)).min(WIDTH);
+    let Some(of) = steps else {
+        return format!("{} {:.0}s {}{values}", count(clock, steps), clock.elapsed(now).as_secs_f64(), step_time(each));
+    };
+    let filled = (WIDTH * clock.seen / of.max(1)).min(WIDTH);
     let time = match over {
         true => format!("{:.0}s", clock.elapsed(now).as_secs_f64()),
-        false => countdown((each.as_secs_f64() * steps.saturating_sub(clock.seen) as f64) as u64),
+        false => countdown((each.as_secs_f64() * of.saturating_sub(clock.seen) as f64) as u64),
     };
     let (done, open) = ("━".repeat(filled), "─".repeat(WIDTH - filled));
     format!("{} {done}{open} {time} {}{values}", count(clock, steps), step_time(each))
 }
 
 /// `422/422 - 3s - 7ms/step - …`
-fn line(clock: &Clock, steps: usize, now: Instant, values: &str) -> String {
+fn line(clock: &Clock, steps: Option<usize>, now: Instant, values: &str) -> String {
     let (elapsed, each) = (clock.elapsed(now).as_secs_f64(), clock.per_step(now));
     format!("{} - {elapsed:.0}s - {}{values}", count(clock, steps), step_time(each))
 }
 
-fn count(clock: &Clock, steps: usize) -> String {
-    let width = steps.to_string().len();
-    format!("{:width$}/{steps}", clock.seen)
+fn count(clock: &Clock, steps: Option<usize>) -> String {
+    match steps {
+        Some(steps) => format!("{:width$}/{steps}", clock.seen, width = steps.to_string().len()),
+        None => format!("{}/Unknown", clock.seen),
+    }
 }
 
 fn countdown(seconds: u64) -> String {
@@ -320,7 +327,7 @@ mod tests {
         let mut logs = logs(&[("loss", 0.06116), ("accuracy", 0.98123), ("val_loss", 1e-3), ("val_accuracy", 1.0)]);
         logs.insert("learning_rate", 5e-4);
         assert_eq!(
-            line(&clock, 422, start + Duration::from_secs(3), &values(&logs, 2)),
+            line(&clock, Some(422), start + Duration::from_secs(3), &values(&logs, 2)),
             "422/422 - 3s - 7ms/step - accuracy: 0.9812 - loss: 0.0612 - val_accuracy: 1.0000 - val_loss: 1.0000e-03 - learning_rate: 5.0000e-04"
         );
     }
@@ -329,13 +336,22 @@ mod tests {
     fn a_bar_fills_and_counts_down() {
         let start = Instant::now();
         let at = |seen, seconds, over| {
-            bar(&clock(seen, start, Duration::ZERO), 200, start + Duration::from_secs(seconds), over, " - loss: 2.5")
+            bar(
+                &clock(seen, start, Duration::ZERO),
+                Some(200),
+                start + Duration::from_secs(seconds),
+                over,
+                " - loss: 2.5",
+            )
         };
         assert_eq!(at(1, 2, false), "  1/200 ──────────────────── 6:38 2s/step - loss: 2.5");
         assert_eq!(at(101, 10, false), "101/200 ━━━━━━━━━━────────── 9s 100ms/step - loss: 2.5");
         assert_eq!(at(101, 10, true), "101/200 ━━━━━━━━━━────────── 10s 100ms/step - loss: 2.5");
         assert_eq!(at(200, 20, true), "200/200 ━━━━━━━━━━━━━━━━━━━━ 20s 101ms/step - loss: 2.5");
         assert_eq!(at(0, 20, false), "  0/200 ──────────────────── 0s 0s/step - loss: 2.5");
+        let unknown =
+            bar(&clock(11, start, Duration::ZERO), None, start + Duration::from_secs(1), false, " - loss: 2.5");
+        assert_eq!(unknown, "11/Unknown 1s 100ms/step - loss: 2.5");
     }
 
     #[test]
@@ -365,12 +381,12 @@ mod tests {
     }
 
     /// What is printed, without times.
-    fn printed(epochs: usize) -> Vec<String> {
+    fn printed(epochs: usize, steps: Option<usize>) -> Vec<String> {
         let page = Page::default();
         let mut logger = ProgbarLogger::to(Output::Lines(Box::new(page.clone())));
         let mut model = Model::empty("m");
         let mut logs = logs(&[("loss", 0.5)]);
-        logger.set_params(&Params { epochs, steps: 2, batch_size: 1 }).unwrap();
+        logger.set_params(&Params { epochs, steps, batch_size: 1 }).unwrap();
         logger.on_train_begin(&mut model).unwrap();
         for epoch in 0..epochs {
             logger.on_epoch_begin(&mut model, epoch).unwrap();
@@ -383,7 +399,7 @@ mod tests {
             logger.on_epoch_end(&mut model, epoch, &mut logs).unwrap();
         }
         logger.on_train_end(&mut model, &logs).unwrap();
-        logger.set_params(&Params { epochs: 1, steps: 1, batch_size: 1 }).unwrap();
+        logger.set_params(&Params { epochs: 1, steps: steps.map(|_| 1), batch_size: 1 }).unwrap();
         logger.on_test_begin(&mut model).unwrap();
         logger.on_test_batch_end(&mut model, 0, &logs).unwrap();
         logger.on_test_end(&mut model, &logs).unwrap();
@@ -398,8 +414,10 @@ mod tests {
     #[test]
     fn each_epoch_is_a_line_and_an_evaluation_too() {
         let (fit, test) = ("2/2 - loss: 0.5000", "1/1 - loss: 0.5000");
-        assert_eq!(printed(2), ["Epoch 1/2", fit, "Epoch 2/2", fit, test]);
-        // One epoch has no headline.
-        assert_eq!(printed(1), [fit, test]);
+        for steps in [Some(2), None] {
+            assert_eq!(printed(2, steps), ["Epoch 1/2", fit, "Epoch 2/2", fit, test]);
+            // One epoch has no headline.
+            assert_eq!(printed(1, steps), [fit, test]);
+        }
     }
 }
