@@ -13,7 +13,7 @@ use std::time::Instant;
 const SIDE: usize = 224;
 const BATCH: usize = 32;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();

@@ -62,10 +62,10 @@ pub(super) fn resize_bytes(
         Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
         Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
         Interpolation::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
-        Interpolation::Lanczos5 => {
-            return Err(Error::Argument(
-                "interpolation is Lanczos5; files are resized with nearest, bilinear, bicubic or lanczos3".to_owned(),
-            ));
+        other => {
+            return Err(Error::Argument(format!(
+                "interpolation is {other:?}; files are resized with nearest, bilinear, bicubic or lanczos3"
+            )));
         }
     };
     let mut options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
