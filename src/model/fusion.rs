@@ -41,9 +41,10 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 struct Affine {
     layer: LayerHandle,
-    kept: Arc<Mutex<Option<(Versions, [Tensor; 2])>>>,
+    kept: Arc<Mutex<Option<Kept>>>,
 }
 
+type Kept = (Versions, [Tensor; 2]);
 type Versions = SmallVec<[u64; 4]>;
 
 impl Affine {

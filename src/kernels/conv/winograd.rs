@@ -174,7 +174,7 @@ impl Work for Turn<'_> {
                         *line = turn::<L>(std::array::from_fn(|dx| L::load_part(from.add(dy * step + dx * c), mask)));
                     }
                     for dx in 0..SEEN {
-                        let turned = turn::<L>(std::array::from_fn(|dy| lines[dy][dx]));
+                        let turned = turn::<L>(lines.map(|line| line[dx]));
                         for (dy, value) in turned.into_iter().enumerate() {
                             let point = dy * SEEN + dx;
                             value.store_part(to.add(point * point_step + (at + i) * c + channel), mask);
@@ -254,7 +254,7 @@ impl Work for TurnBack<'_> {
                     };
                     let (scale, bias) = (of_channel(epilogue.scale, 1.0), of_channel(epilogue.bias, 0.0));
                     for dx in 0..width {
-                        let results = turn_back::<L>(std::array::from_fn(|dy| lines[dy][dx]));
+                        let results = turn_back::<L>(lines.map(|line| line[dx]));
                         for (dy, result) in results.into_iter().enumerate().take(height) {
                             let cell = (image * g.out_h + row + dy) * g.out_w + col + dx;
                             let to = y.add(cell * c + channel);
