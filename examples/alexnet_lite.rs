@@ -20,10 +20,9 @@ struct Set {
 fn main() -> cornu::Result<()> {
     let short = std::env::var_os("CORNU_SHORT").is_some();
     let folder = std::env::args().nth(1).unwrap_or_else(|| "examples/data/fashion-mnist".to_owned());
-    let Set { train, test, classes } = match std::path::Path::new(&folder).join("t10k-labels-idx1-ubyte.gz").exists() {
-        true => fashion(&folder, short)?,
-        false => photographs(&folder)?,
-    };
+    let has_folders =
+        std::fs::read_dir(&folder).is_ok_and(|mut all| all.any(|one| one.is_ok_and(|one| one.path().is_dir())));
+    let Set { train, test, classes } = if has_folders { photographs(&folder)? } else { fashion(&folder, short)? };
     println!("{folder}: {} images to learn from, {} to test on", train.1.len(), test.1.len());
 
     let shape = &train.0.shape()[1..];
@@ -50,13 +49,8 @@ fn main() -> cornu::Result<()> {
     }
 
     let found = model.predict(&test.0, Predict::new().batch_size(256))?;
-    let best = |row: ndarray::ArrayView1<f32>| {
-        row.iter().enumerate().fold((0, f32::MIN), |best, (i, &p)| if p > best.1 { (i, p) } else { best }).0
-    };
-    let found: Vec<usize> = found
-        .into_dimensionality()
-        .map(|found: ndarray::Array2<f32>| found.rows().into_iter().map(best).collect())
-        .map_err(|error| cornu::Error::Shape(error.to_string()))?;
+    let largest = |best: (usize, f32), (class, &p): (usize, &f32)| if p > best.1 { (class, p) } else { best };
+    let found: Vec<usize> = found.outer_iter().map(|row| row.iter().enumerate().fold((0, 0.0), largest).0).collect();
     println!("\n{:>14}  test images   right   most often seen as, when wrong", "class");
     for (class, name) in classes.iter().enumerate() {
         let answers: Vec<usize> =
@@ -114,7 +108,7 @@ fn photographs(folder: &str) -> cornu::Result<Set> {
         classes.push(class.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
     }
     if images.is_empty() || classes.len() < 2 || classes.len() > 256 {
-        let text = format!("{folder} holds neither Fashion-MNIST nor 2 to 256 folders of PNG or JPEG files");
+        let text = format!("{folder} holds no photographs, or not 2 to 256 folders of them, one a class");
         return Err(cornu::Error::Data(text));
     }
     let views: Vec<_> = images.iter().map(|image| image.view()).collect();
@@ -126,7 +120,5 @@ fn photographs(folder: &str) -> cornu::Result<Set> {
 
 #[cfg(not(feature = "image"))]
 fn photographs(folder: &str) -> cornu::Result<Set> {
-    Err(cornu::Error::Data(format!(
-        "{folder} does not hold Fashion-MNIST's files; for a folder of photographs add --features image"
-    )))
+    Err(cornu::Error::Data(format!("{folder} holds folders; to read photographs from them add --features image")))
 }
