@@ -78,7 +78,8 @@ fn main() -> cornu::Result<()> {
 
 /// The mean distance of two pictures, leaving out their borders.
 fn rms(a: &Array3<f32>, b: &Array3<f32>) -> f32 {
-    let inside = ndarray::s![12..-12, 12..-12, ..];
+    let (height, width, _) = a.dim();
+    let inside = ndarray::s![12..height - 12, 12..width - 12, ..];
     (&a.slice(inside) - &b.slice(inside)).mapv(|d| d * d).mean().unwrap_or(0.0).sqrt()
 }
 
