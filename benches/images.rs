@@ -13,7 +13,7 @@ use std::time::Instant;
 const SIDE: usize = 224;
 const BATCH: usize = 32;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -83,6 +83,6 @@ fn costs(images: &ImageDataset, whole: &ImageDataset) -> Result<(), Failure> {
             println!("{:>32} {:8.0} µs", "of that the layer", (all - copied).max(0.0));
         }
         each("all four of the comparison", &kept.augment(augmentation()?))?;
-        Ok::<_, String>(()).map_err(Into::into)
+        Ok(())
     })
 }
