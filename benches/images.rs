@@ -83,6 +83,6 @@ fn costs(images: &ImageDataset, whole: &ImageDataset) -> Result<(), Failure> {
             println!("{:>32} {:8.0} µs", "of that the layer", (all - copied).max(0.0));
         }
         each("all four of the comparison", &kept.augment(augmentation()?))?;
-        Ok::<_, String>(()).map_err(Into::into)
+        Ok(())
     })
 }

@@ -11,6 +11,7 @@ pub mod image;
 #[cfg(feature = "image")]
 mod image_folder;
 pub mod npy;
+#[cfg(any(feature = "image", feature = "keras"))]
 mod random_state;
 mod rows;
 mod sequences;
@@ -22,7 +23,7 @@ pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Pre
 pub use image_folder::{
     ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory,
 };
-#[cfg_attr(not(any(feature = "image", feature = "keras")), allow(unused_imports))]
+#[cfg(any(feature = "image", feature = "keras"))]
 pub(crate) use random_state::RandomState;
 pub use rows::{Element, Rows};
 pub use sequences::{End, PadSequences, pad_sequences};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A file as its authors publish it.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "download"), allow(dead_code))]
 pub(super) struct Origin {
     /// The folder in the cache.
     pub folder: &'static str,

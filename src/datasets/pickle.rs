@@ -141,12 +141,12 @@ impl Reader<'_> {
                     self.push(Value::Tuple(parts.into()))?;
                 }
                 b't' => {
-                    let parts = self.to_mark()?;
+                    let parts = self.since_mark()?;
                     self.push(Value::Tuple(parts.into()))?;
                 }
                 b']' => self.push(Value::List(Vec::new()))?,
                 b'l' => {
-                    let parts = self.to_mark()?;
+                    let parts = self.since_mark()?;
                     self.push(Value::List(parts))?;
                 }
                 b'a' => {
@@ -154,7 +154,7 @@ impl Reader<'_> {
                     self.append(vec![value])?;
                 }
                 b'e' => {
-                    let values = self.to_mark()?;
+                    let values = self.since_mark()?;
                     self.append(values)?;
                 }
                 // An array or a type is made, and later filled.
@@ -193,7 +193,7 @@ impl Reader<'_> {
         self.stack.pop().ok_or_else(|| foreign("its stack is empty"))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>> {
+    fn since_mark(&mut self) -> Result<Vec<Value>> {
         let mark = self.stack.iter().rposition(|value| matches!(value, Value::Mark));
         let values = mark.map(|mark| self.stack.split_off(mark + 1)).ok_or_else(|| foreign("a mark is missing"))?;
         self.stack.pop();

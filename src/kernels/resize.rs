@@ -134,6 +134,7 @@ impl Runs {
     }
 
     /// The first input position and the weights of output `i`.
+    #[cfg(feature = "image")]
     pub(crate) fn run(&self, i: usize) -> (usize, &[f32]) {
         let (first, weights) = &self.runs[i];
         (*first, &self.weights[weights.clone()])

@@ -104,7 +104,7 @@ impl<'a> Feed<'a> {
         self
     }
 
-    /// Weights by class, multiplied into nothing else.
+    /// How much the samples of each class count. There must be no sample weights besides.
     pub fn class_weight(mut self, weights: Option<&'a BTreeMap<i64, f64>>) -> Self {
         self.class_weight = weights;
         self

@@ -211,20 +211,18 @@ impl Stage for Repeat {
         let mut rounds = 0;
         let mut jobs: Option<Jobs> = None;
         Box::new(std::iter::from_fn(move || {
-            loop {
-                if let Some(job) = jobs.as_mut().and_then(Iterator::next) {
-                    return Some(job);
-                }
-                if count.is_some_and(|count| rounds >= count as u64) {
-                    return None;
-                }
-                let mut fresh = above.jobs(Pass { epoch: first.wrapping_add(rounds), ..pass });
-                rounds += 1;
-                // Nothing again and again is nothing.
-                let job = fresh.next()?;
-                jobs = Some(fresh);
+            if let Some(job) = jobs.as_mut().and_then(Iterator::next) {
                 return Some(job);
             }
+            if count.is_some_and(|count| rounds >= count as u64) {
+                return None;
+            }
+            let mut fresh = above.jobs(Pass { epoch: first.wrapping_add(rounds), ..pass });
+            rounds += 1;
+            // Nothing again and again is nothing.
+            let job = fresh.next()?;
+            jobs = Some(fresh);
+            Some(job)
         }))
     }
 
