@@ -223,7 +223,7 @@ fn mistakes_say_what_to_do() {
     says(fit(&mut model, &data.take(0), Fit::new()), "empty");
     says(model.predict(&data.take(0), Predict::new()), "empty");
     says(model.train_on_batch(&data, ()), "arrays are expected");
-    let bad = data.map(|item| if item.x[0].data()[0] > 0.9 { Err(Error::Data("spoilt".to_owned())) } else { Ok(item) });
+    let bad = data.map(|item| if item.x[0].data()[0] > 0.8 { Err(Error::Data("spoilt".to_owned())) } else { Ok(item) });
     says(fit(&mut model, &bad, Fit::new()), "spoilt");
     says(fit(&mut model, &data, Fit::new().validation_data(&bad, ())), "validation: dataset: batch");
     says(fit(&mut model, &data.map(|_| panic!("oh")), Fit::new()), "panicked: oh");
