@@ -60,9 +60,9 @@ fn residual() -> Model {
     for _ in 0..12 {
         let norm = |x: &SymbolicTensor| BatchNormalization::new().call(x);
         let convolution = || Conv2D::new(16, 3).padding(Padding::Same);
-        let y = Activation::relu().call(&norm(&convolution().call(&x).unwrap()).unwrap()).unwrap();
+        let y = Activation::relu().call(norm(&convolution().call(&x).unwrap()).unwrap()).unwrap();
         let y = norm(&convolution().call(&y).unwrap()).unwrap();
-        x = Activation::relu().call(&Add::new().call([&x, &y]).unwrap()).unwrap();
+        x = Activation::relu().call(Add::new().call([&x, &y]).unwrap()).unwrap();
     }
     let y = GlobalAveragePooling2D::new().call(&x).unwrap();
     Model::new(&image, &y).unwrap()
