@@ -156,6 +156,7 @@ impl Param {
     }
 
     /// What identifies its value, which a weight and its aliases share.
+    #[cfg(feature = "keras")]
     pub(crate) fn value_id(&self) -> usize {
         Arc::as_ptr(&self.0.stored) as usize
     }
