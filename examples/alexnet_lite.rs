@@ -97,6 +97,7 @@ fn photographs(folder: &str) -> cornu::Result<Set> {
     resize.build()?;
     let (mut images, mut labels, mut classes) = (Vec::new(), Vec::new(), Vec::new());
     for class in list(folder.as_ref())?.into_iter().filter(|path| path.is_dir()) {
+        let before = images.len();
         for path in list(&class)? {
             let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
             if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
@@ -105,9 +106,11 @@ fn photographs(folder: &str) -> cornu::Result<Set> {
                 labels.push(classes.len() as u8);
             }
         }
-        classes.push(class.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
+        if images.len() > before {
+            classes.push(class.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()));
+        }
     }
-    if images.is_empty() || classes.len() < 2 || classes.len() > 256 {
+    if classes.len() < 2 || classes.len() > 256 {
         let text = format!("{folder} holds no photographs, or not 2 to 256 folders of them, one a class");
         return Err(cornu::Error::Data(text));
     }
