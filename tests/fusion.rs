@@ -70,7 +70,7 @@ fn check(shape: [usize; 3], layers: impl Fn(&SymbolicTensor) -> cornu::Result<Sy
 
 /// A convolution with a normalization behind it.
 fn normalized(convolution: impl Into<LayerHandle>, x: &SymbolicTensor) -> cornu::Result<SymbolicTensor> {
-    BatchNormalization::new().call(&convolution.into().call(x)?)
+    BatchNormalization::new().call(convolution.into().call(x)?)
 }
 
 #[test]
@@ -79,35 +79,35 @@ fn normalizations_and_rectifiers() {
         || [ReLU::new(), ReLU::new().max_value(0.5), ReLU::new().negative_slope(0.1), ReLU::new().threshold(0.2)];
     for channels in [1, 3, 8, 20, 40] {
         for rectifier in rectifiers() {
-            check([9, 7, 5], |x| rectifier.clone().call(&normalized(Conv2D::new(channels, 3), x)?));
-            check([9, 7, 5], |x| rectifier.clone().call(&normalized(Conv2D::new(channels, 1).strides(2), x)?));
+            check([9, 7, 5], |x| rectifier.clone().call(normalized(Conv2D::new(channels, 3), x)?));
+            check([9, 7, 5], |x| rectifier.clone().call(normalized(Conv2D::new(channels, 1).strides(2), x)?));
             check([8, 6, channels], |x| {
-                rectifier.clone().call(&normalized(DepthwiseConv2D::new(3).padding(Padding::Same), x)?)
+                rectifier.clone().call(normalized(DepthwiseConv2D::new(3).padding(Padding::Same), x)?)
             });
             check([8, 6, channels], |x| {
-                rectifier.clone().call(&normalized(DepthwiseConv2D::new([2, 5]).use_bias(false), x)?)
+                rectifier.clone().call(normalized(DepthwiseConv2D::new([2, 5]).use_bias(false), x)?)
             });
         }
         check([6, 6, 4], |x| {
-            Activation::from("sigmoid").call(&normalized(Conv2D::new(channels, 3).use_bias(false), x)?)
+            Activation::from("sigmoid").call(normalized(Conv2D::new(channels, 3).use_bias(false), x)?)
         });
         check([6, 6, 4], |x| normalized(Conv2D::new(channels, 3).activation("relu"), x));
         check([6, 6, 4], |x| {
             let first = Conv2D::new(4 * channels, 3).groups(4).padding(Padding::Same);
-            Activation::relu().call(&normalized(first, x)?)
+            Activation::relu().call(normalized(first, x)?)
         });
         check([6, 6, 4], |x| {
             // Along another axis than the channels.
-            BatchNormalization::new().axis(1).call(&Conv2D::new(channels, 3).call(x)?)
+            BatchNormalization::new().axis(1).call(Conv2D::new(channels, 3).call(x)?)
         });
         check([4, 6, 6], |x| {
             let format = DataFormat::ChannelsFirst;
-            BatchNormalization::new().axis(1).call(&Conv2D::new(channels, 3).data_format(format).call(x)?)
+            BatchNormalization::new().axis(1).call(Conv2D::new(channels, 3).data_format(format).call(x)?)
         });
         // A scale alone, an offset alone.
-        check([5, 5, 3], |x| BatchNormalization::new().center(false).call(&Conv2D::new(channels, 2).call(x)?));
-        check([5, 5, 3], |x| BatchNormalization::new().scale(false).axis(3).call(&Conv2D::new(channels, 2).call(x)?));
-        check([5, 5, 3], |x| BatchNormalization::new().call(&Dense::new(channels).call(x)?));
+        check([5, 5, 3], |x| BatchNormalization::new().center(false).call(Conv2D::new(channels, 2).call(x)?));
+        check([5, 5, 3], |x| BatchNormalization::new().scale(false).axis(3).call(Conv2D::new(channels, 2).call(x)?));
+        check([5, 5, 3], |x| BatchNormalization::new().call(Dense::new(channels).call(x)?));
     }
 }
 
@@ -118,14 +118,14 @@ fn residual_blocks() {
         for size in [6, 14, 17] {
             let convolution = |size: usize| Conv2D::new(channels, size).padding(Padding::Same);
             check([size, size, channels], |x| {
-                let first = Activation::relu().call(&normalized(convolution(3), x)?)?;
+                let first = Activation::relu().call(normalized(convolution(3), x)?)?;
                 let second = normalized(convolution(3), &first)?;
-                Activation::relu().call(&Add::new().call([x, &second])?)
+                Activation::relu().call(Add::new().call([x, &second])?)
             });
             check([size, size, 3], |x| {
                 // Both sides end in a convolution; either may take the sum.
                 let shortcut = normalized(convolution(1), x)?;
-                let first = ReLU::new().max_value(6.0).call(&normalized(convolution(1), x)?)?;
+                let first = ReLU::new().max_value(6.0).call(normalized(convolution(1), x)?)?;
                 let second = normalized(convolution(3), &first)?;
                 let sum = Add::new().call([&second, &shortcut])?;
                 // It is read again, and must not be overwritten by what is added to it.
@@ -137,7 +137,7 @@ fn residual_blocks() {
         // Depthwise with a sum; a sum with itself; one of three; one that is repeated to fit.
         check([9, 9, channels], |x| {
             let y = DepthwiseConv2D::new(3).padding(Padding::Same).call(x)?;
-            Activation::relu().call(&Add::new().call([x, &normalized(DepthwiseConv2D::new(1), &y)?])?)
+            Activation::relu().call(Add::new().call([x, &normalized(DepthwiseConv2D::new(1), &y)?])?)
         });
         check([5, 5, 2], |x| {
             let y = Conv2D::new(channels, 3).call(x)?;
@@ -162,23 +162,21 @@ fn paddings() {
             for padded in [Padding::Valid, Padding::Same] {
                 check([8, 9, 3], |x| {
                     let first = Conv2D::new(20, 3).strides(strides).padding(padded);
-                    Activation::relu().call(&normalized(first, &padding().call(x)?)?)
+                    Activation::relu().call(normalized(first, &padding().call(x)?)?)
                 });
-                check([8, 9, 3], |x| {
-                    DepthwiseConv2D::new(3).strides(strides).padding(padded).call(&padding().call(x)?)
-                });
+                check([8, 9, 3], |x| DepthwiseConv2D::new(3).strides(strides).padding(padded).call(padding().call(x)?));
                 check([8, 9, 6], |x| {
                     // What a rectifier gave is never below the zeros around it; what else there is may be.
-                    let x = Activation::relu().call(&Conv2D::new(18, 1).call(x)?)?;
-                    MaxPooling2D::new(3).strides(strides).padding(padded).call(&padding().call(&x)?)
+                    let x = Activation::relu().call(Conv2D::new(18, 1).call(x)?)?;
+                    MaxPooling2D::new(3).strides(strides).padding(padded).call(padding().call(&x)?)
                 });
                 check([8, 9, 6], |x| {
                     let x = Conv2D::new(18, 1).bias_initializer(cornu::initializers::Constant::new(-3.0)).call(x)?;
-                    MaxPooling2D::new(2).strides(strides).padding(padded).call(&padding().call(&x)?)
+                    MaxPooling2D::new(2).strides(strides).padding(padded).call(padding().call(&x)?)
                 });
                 check([8, 9, 6], |x| {
                     let x = Conv2D::new(18, 1).activation("relu").call(x)?;
-                    MaxPooling2D::new(2).strides(strides).padding(padded).call(&padding().call(&x)?)
+                    MaxPooling2D::new(2).strides(strides).padding(padded).call(padding().call(&x)?)
                 });
             }
         }
@@ -206,7 +204,7 @@ fn what_is_seen_between_layers_is_not_fused() {
     // A layer that is called twice, and a model inside another.
     let shared = Conv2D::new(3, 3).padding(Padding::Same).name("shared");
     check([6, 6, 3], |x| {
-        let y = BatchNormalization::new().call(&shared.clone().call(x)?)?;
+        let y = BatchNormalization::new().call(shared.clone().call(x)?)?;
         Add::new().call([&y, &shared.clone().call(&y)?])
     });
 }
