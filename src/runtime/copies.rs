@@ -2,7 +2,8 @@
 //!
 //! Predictions, and steps that use a weight several times, are faster with such copies, which take as much memory as
 //! the weights themselves. So all copies of a process together stay within a budget; what does not fit is copied part
-//! by part each time that it is used. Results are the same.
+//! by part each time that it is used. Results are the same, but for predictions of convolutions whose kernels no longer fit
+//! as Winograd's way wants them: these are computed in the plain way, which differs in the last digits.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,8 +21,9 @@ fn budget() -> &'static AtomicUsize {
     })
 }
 
-/// Sets how many bytes the copies of weights may take that this process keeps: 0 for the least memory. Results do not
-/// depend on it. The default is 256 MiB, or what the environment variable `CORNU_WEIGHT_COPIES` says, in MiB. Copies
+/// Sets how many bytes the copies of weights may take that this process keeps: 0 for the least memory. Predictions of
+/// 3x3 convolutions that then no longer take Winograd's way differ in the last digits ([`set_winograd`](super::set_winograd));
+/// other results do not depend on it. The default is 256 MiB, or what the environment variable `CORNU_WEIGHT_COPIES` says, in MiB. Copies
 /// that are too much already are given back when their weights are used next.
 ///
 /// ```
