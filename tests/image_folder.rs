@@ -4,9 +4,8 @@
 //! `keras.utils.image_dataset_from_directory` makes of them: arrays in `keras.npz`, orders of files in `keras.json`.
 #![cfg(all(feature = "image", feature = "keras"))]
 
-use cornu::data::{
-    ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory, npy,
-};
+use cornu::data::image::ColorMode;
+use cornu::data::{ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory, npy};
 use cornu::layers::Interpolation;
 use cornu::prelude::*;
 use ndarray::{Array3, ArrayD};

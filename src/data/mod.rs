@@ -20,9 +20,7 @@ pub use csv::Csv;
 pub(crate) use dataset::Address;
 pub use dataset::{Batch, Cardinality, Columns, Dataset, Item, Iter, Portion, Prefetch, Shuffle};
 #[cfg(feature = "image")]
-pub use image_folder::{
-    ColorMode, ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory,
-};
+pub use image_folder::{ImageDataset, ImageFolder, LabelMode, OnError, Subset, image_dataset_from_directory};
 #[cfg(any(feature = "image", feature = "keras"))]
 pub(crate) use random_state::RandomState;
 pub use rows::{Element, Rows};

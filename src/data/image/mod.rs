@@ -40,6 +40,17 @@ pub enum ColorMode {
     Grayscale,
 }
 
+impl ColorMode {
+    /// How many channels there are.
+    pub fn channels(self) -> usize {
+        match self {
+            ColorMode::Grayscale => 1,
+            ColorMode::Rgb => 3,
+            ColorMode::Rgba => 4,
+        }
+    }
+}
+
 /// How an image is read (Keras: the arguments of `load_img`).
 ///
 /// Defaults: three channels, in its own size.

@@ -3,6 +3,7 @@
 mod index;
 mod pixels;
 
+use super::image::ColorMode;
 use super::{Dataset, Item, Prefetch, RandomState};
 use crate::error::{Context, Error, Result, ensure};
 use crate::kernels::resize::Interpolation;
@@ -12,28 +13,6 @@ use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Which channels an image has in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ColorMode {
-    /// One: how bright it is.
-    Grayscale,
-    /// Three: red, green and blue. What is transparent shows its colour.
-    #[default]
-    Rgb,
-    /// Four: also how opaque it is.
-    Rgba,
-}
-
-impl ColorMode {
-    fn channels(self) -> usize {
-        match self {
-            ColorMode::Grayscale => 1,
-            ColorMode::Rgb => 3,
-            ColorMode::Rgba => 4,
-        }
-    }
-}
 
 /// What the target of an image is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
