@@ -56,7 +56,7 @@ pub struct Predictor<'m> {
 
 impl Model {
     /// The outputs for `x`, an `ndarray` array or view whose first axis counts samples, or a
-    /// [`Dataset`](crate::data::Dataset), of which the targets are left aside.
+    /// [`Dataset`], of which the targets are left aside.
     ///
     /// # Errors
     /// When the model is not built, `x` is empty or has another shape than the model's input, or an element of a dataset
