@@ -21,8 +21,8 @@ NAMES = {"torch": "PyTorch", "torch-nhwc": "PyTorch, channels last", "keras-tf":
          "onnxruntime": "ONNX Runtime", "rustyml": "RustyML", "cornu-1": "cornu, 1 thread"}
 # What it is called, what it says, and how it is drawn: on which scale, or as speeds relative to cornu's.
 GROUPS = {
-    "train": ("Training", "An epoch of 12,800 images; the number is the size of a batch.", "relative"),
-    "predict": ("Prediction", "All 12,800 images in batches of 256, and the time for one image (batch 1).", "relative"),
+    "train": ("Training", "An epoch of 12,800 images, of the classic networks a few steps; the number is the size of a batch.", "relative"),
+    "predict": ("Prediction", "All 12,800 images in batches of 256, and the time for one image (batch 1); classic networks in batches of this size.", "relative"),
     "threads": ("One thread and all", "The epochs of the first table.", "relative"),
     "memory": ("Memory", "The peak of a process that trains LeNet-5 for an epoch, less the images and classes that it holds: "
                "the program, its libraries and what training needs.", "log"),
