@@ -1,6 +1,6 @@
 //! Shapes as layers see them before there is data, and the geometry of sliding windows.
 
-use crate::error::{Result, ensure};
+use crate::error::{Error, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -135,6 +135,12 @@ pub enum Padding {
     Same,
     /// As `Same`, but no position sees what comes after it: for [`Conv1D`](crate::layers::Conv1D) alone.
     Causal,
+}
+
+/// The cells of an axis with so many cells more before and after it.
+pub(crate) fn padded(cells: usize, [before, after]: [usize; 2]) -> Result<usize> {
+    let sum = before.checked_add(cells).and_then(|sum| sum.checked_add(after));
+    sum.ok_or_else(|| Error::Argument(format!("a padding of ({before}, {after}) is too large")))
 }
 
 /// One axis of a sliding window: how many positions it takes and how much is padded in front.

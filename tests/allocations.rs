@@ -110,3 +110,17 @@ fn a_prediction() {
         }
     }
 }
+
+/// So many channels that one value for each, beside the lists, is more than a prediction may allocate.
+#[test]
+fn a_prediction_of_a_normalized_convolution() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut model = Sequential::new().with_seed(1);
+    model.add(Input::new([2, 2, 1])).add(Conv2D::new(1 << 15, 1)).add(BatchNormalization::new());
+    model.add(GlobalAveragePooling2D::new()).add(Dense::new(10));
+    model.build().unwrap();
+    let (x, mut y) = (Array4::from_elem((1, 2, 2, 1), 0.5), Array2::zeros((1, 10)));
+    let mut predictor = model.predictor();
+    let used = bytes(|| predictor.predict_into(&x, y.view_mut()));
+    assert!(used < room(1), "{used} bytes in a prediction");
+}

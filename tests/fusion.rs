@@ -240,3 +240,99 @@ fn layers_of_users() {
     let want: Vec<f32> = alone.data().iter().map(|v| v / 2.0 * 3.0 + 1.0).collect();
     assert_close(fused.as_slice().unwrap(), &want);
 }
+
+/// A sum is fused: a layer that says that it adds, and does not, shows it.
+#[test]
+fn sums_are_fused() {
+    use cornu::layer::{Backward, Forward, Gradients, Values};
+
+    /// Says that it adds, and gives its first input.
+    struct First;
+    impl Layer for First {
+        fn output_shapes(&self, inputs: &[Shape]) -> cornu::Result<Vec<Shape>> {
+            Ok(vec![inputs[0].clone()])
+        }
+        fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> cornu::Result<Values> {
+            Ok(inputs[0].clone().into())
+        }
+        fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> cornu::Result<Gradients> {
+            Ok(gradients.one()?.into())
+        }
+        fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+            Some(Fusible::Sum)
+        }
+    }
+    let image = Input::new([5, 5, 3]).node();
+    let y = Conv2D::new(3, 1).call(&image).unwrap();
+    let model = Model::new(&image, &First.call([&y, &image]).unwrap()).unwrap();
+    let x = values([2, 5, 5, 3]);
+    let sums: Vec<f32> = one_by_one(&model, &x).data().iter().zip(&x).map(|(y, x)| y + x).collect();
+    assert_close(model.predict(&x, Predict::new()).unwrap().as_slice().unwrap(), &sums);
+}
+
+/// A layer that agrees to everything is asked for no more than it can be told: each once, in order.
+#[test]
+fn layers_that_agree_to_everything() {
+    use cornu::layer::{Backward, Forward, Gradients, Values};
+
+    /// Does nothing, and what it is asked for besides.
+    struct Willing;
+    impl Layer for Willing {
+        fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> cornu::Result<Values> {
+            let (mut y, fused) = (inputs.one()?, cx.fused());
+            if let Some([scale, offset]) = &fused.affine {
+                let each = scale.data().iter().zip(offset.data()).cycle();
+                y.data_mut().iter_mut().zip(each).for_each(|(y, (scale, offset))| *y = *y * scale + offset);
+            }
+            if let Some(activation) = &fused.activation {
+                activation.apply(&mut y)?;
+            }
+            Ok(y.into())
+        }
+        fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> cornu::Result<Gradients> {
+            Ok(gradients.one()?.into())
+        }
+        fn fuses(&self, what: &[Fusible], _: bool) -> bool {
+            what.iter().all(|what| matches!(what, Fusible::Affine | Fusible::Activation(_)))
+        }
+    }
+
+    check([4, 4, 3], |image| {
+        let y = Activation::relu().call(&Willing.call(image)?)?;
+        BatchNormalization::new().call(&BatchNormalization::new().call(&y)?)
+    });
+    check([4, 4, 3], |image| {
+        let y = BatchNormalization::new().call(&BatchNormalization::new().call(&Willing.call(image)?)?)?;
+        Activation::relu().call(&y)
+    });
+}
+
+/// An affine layer with values for other channels is an error, with a bias and without.
+#[test]
+fn affine_layers_with_other_channels() {
+    use cornu::layer::{Backward, Forward, Gradients, Values};
+
+    struct Short;
+    impl Layer for Short {
+        fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> cornu::Result<Values> {
+            Ok(inputs)
+        }
+        fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> cornu::Result<Gradients> {
+            Ok(gradients.one()?.into())
+        }
+        fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+            Some(Fusible::Affine)
+        }
+        fn affine(&self) -> cornu::Result<[Tensor; 2]> {
+            Ok([Tensor::full([2], 1.0), Tensor::full([2], 0.0)])
+        }
+    }
+
+    for bias in [false, true] {
+        let mut model = Sequential::new();
+        model.add(Input::new([5, 5, 2])).add(Conv2D::new(4, 3).use_bias(bias)).add(Short);
+        model.build().unwrap();
+        let error = model.predict(&values([1, 5, 5, 2]), Predict::new()).unwrap_err().to_string();
+        assert!(error.contains("[2] for 4 channels"), "{error}");
+    }
+}

@@ -183,6 +183,13 @@ fn more_convolutions() -> Vec<Case> {
     cases.push(case(Conv2D::new(4, 3).data_format(first).activation("softmax"), &[2, 3, 5, 6]));
     cases.push(case(Conv1DTranspose::new(4, 3).data_format(first).activation("tanh"), &[2, 3, 5]));
     cases.push(case(DepthwiseConv2D::new(3).data_format(first), &[2, 3, 5, 6]));
+    // Their way back needs more than what was stored.
+    for max_value in [None, Some(0.5)] {
+        let limited = Activation::ReluWith { negative_slope: 0.0, max_value, threshold: 0.0 };
+        cases.push(case(Conv2D::new(2, 3).activation(limited.clone()), &[2, 5, 5, 2]));
+        cases.push(case(DepthwiseConv2D::new(3).activation(limited.clone()), &[2, 5, 5, 2]));
+        cases.push(case(SeparableConv2D::new(2, 3).activation(limited), &[2, 5, 5, 2]));
+    }
     cases.push(case(SeparableConv2D::new(2, 3).data_format(first).activation("relu"), &[2, 3, 5, 6]));
     cases.push(case(SeparableConv1D::new(2, 3).pointwise_regularizer("l2").depthwise_regularizer("l1"), &[2, 5, 3]));
     cases

@@ -90,7 +90,7 @@ fn a_prediction_takes_a_few_buffers_and_the_copies_that_it_is_allowed() {
         assert!(least + weights / 8 < more, "{more} bytes with copies, {least} without");
         // What is between the products of Winograd's way takes 8 MiB at most.
         assert!(more < least + weights / 4 + (9 << 20), "{more} bytes besides the weights' {weights}");
-        assert!(first.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-4 * a), "copies change no result");
+        assert!(first.iter().zip(&y).all(|(a, b)| (a - b).abs() < 1e-4 * a), "copies change only the last digits");
 
         // They are given back where there is no room for them any more.
         let held = USED.load(Ordering::Relaxed);

@@ -2,9 +2,9 @@
 
 use super::reduce;
 use super::simd::{Isa, Lanes, Work};
-use crate::error::{Error, Result, ensure};
+use crate::error::{Result, ensure};
 use crate::runtime::threads;
-use crate::shape::{Padding, Window};
+use crate::shape::{Padding, Window, padded};
 use std::ops::Range;
 
 /// The geometry of a pooling: `(batch, in_h, in_w, channels)` to `(batch, out_h, out_w, channels)`.
@@ -63,11 +63,7 @@ impl Pool2d {
     /// # Errors
     /// When the padding is too large.
     pub(crate) fn with_margins(self, [rows, cols]: [[usize; 2]; 2]) -> Result<Self> {
-        let larger = |n: usize, [before, after]: [usize; 2]| {
-            let sum = before.checked_add(n).and_then(|n| n.checked_add(after));
-            sum.ok_or_else(|| Error::Argument(format!("a padding of ({before}, {after}) is too large")))
-        };
-        let input = [self.batch, larger(self.in_h, rows)?, larger(self.in_w, cols)?, self.channels];
+        let input = [self.batch, padded(self.in_h, rows)?, padded(self.in_w, cols)?, self.channels];
         let (pool, strides) = ([self.pool_h, self.pool_w], [self.stride_h, self.stride_w]);
         let padded = Pool2d::new(input, pool, strides, Padding::Valid)?;
         Ok(Pool2d { in_h: self.in_h, in_w: self.in_w, pad_top: rows[0], pad_left: cols[0], ..padded })

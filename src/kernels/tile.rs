@@ -38,7 +38,7 @@ pub(super) enum Start<'a> {
     Whole { scale: Option<&'a [f32]>, bias: Option<&'a [f32]>, sum: bool },
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
     /// The same for the columns from `column` on.
     pub(super) fn from(self, column: usize) -> Self {
         match self {
@@ -47,6 +47,16 @@ impl Start<'_> {
                 Start::Whole { scale: scale.map(|scale| &scale[column..]), bias: bias.map(|bias| &bias[column..]), sum }
             }
             start => start,
+        }
+    }
+
+    /// The factors, what is added for each column, and whether what `c` holds is added.
+    pub(super) fn parts(self) -> (Option<&'a [f32]>, Option<&'a [f32]>, bool) {
+        match self {
+            Start::Zero => (None, None, false),
+            Start::Sum => (None, None, true),
+            Start::Bias(bias) => (None, Some(bias), false),
+            Start::Whole { scale, bias, sum } => (scale, bias, sum),
         }
     }
 }
@@ -185,12 +195,7 @@ pub(super) unsafe fn tile_at(
     let vectors = cols.next_multiple_of(table.sizes.lanes);
     let masked = depth > 0 && (depth - 1) * right.step + vectors > right.b.len();
     let tile = table_of_rows[rows - 1][usize::from(masked)];
-    let (scale, bias, sum) = match start {
-        Start::Zero => (None, None, false),
-        Start::Sum => (None, None, true),
-        Start::Bias(bias) => (None, Some(bias), false),
-        Start::Whole { scale, bias, sum } => (scale, bias, sum),
-    };
+    let (scale, bias, sum) = start.parts();
     let of_columns = |values: Option<&[f32]>| {
         assert!(values.is_none_or(|values| values.len() >= cols), "a value for each column");
         values.map_or(std::ptr::null(), <[f32]>::as_ptr)

@@ -15,7 +15,7 @@ pub enum Fusible {
     Affine,
     /// Adds its two inputs, which have one shape.
     Sum,
-    /// Applies an activation to each value.
+    /// Applies an activation, to each value or, as softmax, to the last axis.
     Activation(Activation),
 }
 

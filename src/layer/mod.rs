@@ -185,8 +185,9 @@ pub trait Layer: Any + Send + Sync {
     }
 
     /// Whether its forward pass does all of this, one after the other, with its results, when it finds it in
-    /// [`Forward::fused`]; asked for a growing list, as long as it agrees. A padding, which stands alone, is that of
-    /// its input, whose values are not below 0 where `positive` says so.
+    /// [`Forward::fused`]; asked for a growing list, as long as it agrees: never two of a kind, and in the order of the
+    /// fields of [`Fused`]. A padding, which stands alone, is that of its input, whose values are not below 0 where
+    /// `positive` says so.
     fn fuses(&self, _what: &[Fusible], _positive: bool) -> bool {
         false
     }

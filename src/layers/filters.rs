@@ -35,15 +35,29 @@ impl Filters<'_> {
         let kernel = self.kernel.value();
         self.check(g.kernel_len(), &kernel, &x)?;
         let Fused { affine, sum, activation, .. } = fused;
-        let mut bias = self.bias.map(Param::value);
-        if let Some([scale, offset]) = &affine {
-            // The bias is scaled as well.
-            bias = Some(match bias {
-                Some(bias) => bias.zip_map(scale, |b, scale| b * scale)?.zip_map(offset, |b, offset| b + offset)?,
-                None => offset.clone(),
-            });
+        let channels = dims.last().copied().unwrap_or(0);
+        for values in affine.iter().flatten() {
+            ensure!(
+                values.shape() == [channels],
+                Shape,
+                "an affine layer gave factors or offsets of shape {:?} for {channels} channels",
+                values.shape()
+            );
         }
-        let rectifier = rectifier(activation.as_ref().unwrap_or(self.activation));
+        let bias = match (self.bias.map(Param::value), &affine) {
+            // The bias is scaled as well.
+            (Some(bias), Some([scale, offset])) => {
+                let mut sums = cx.scratch([channels]);
+                let each = bias.data().iter().zip(scale.data()).zip(offset.data());
+                sums.data_mut().iter_mut().zip(each).for_each(|(sum, ((b, scale), offset))| *sum = b * scale + offset);
+                Some(sums)
+            }
+            (None, Some([_, offset])) => Some(offset.clone()),
+            (bias, None) => bias,
+        };
+        // The way back of an activation that needs its input asks for more than the product stores.
+        let own = activation.is_none() && self.activation.needs_input() && cx.recording();
+        let rectifier = rectifier(activation.as_ref().unwrap_or(self.activation)).filter(|_| !own);
         let (relu, most) = (rectifier.is_some(), rectifier.flatten());
         let epilogue = Epilogue {
             scale: affine.as_ref().map(|[scale, _]| scale.data()),

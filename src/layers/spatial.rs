@@ -6,7 +6,7 @@
 use crate::error::{Context, Error, Result, ensure};
 use crate::kernels::pool3d::Pool3d;
 use crate::runtime::threads;
-use crate::shape::{Dims, Padding, Shape, Window};
+use crate::shape::{Dims, Padding, Shape, Window, padded};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -199,9 +199,13 @@ pub(super) fn padded_windows(
     padding: Padding,
 ) -> Result<[Window; 3]> {
     let window = |axis: usize, [before, after]: [usize; 2]| {
-        let larger = before.checked_add(input[axis + 1]).and_then(|n| n.checked_add(after));
-        let larger = larger.ok_or_else(|| Error::Argument(format!("a padding of ({before}, {after}) is too large")))?;
-        let window = Window::new(larger, kernel[axis], strides[axis], dilation[axis], padding)?;
+        let window = Window::new(
+            padded(input[axis + 1], [before, after])?,
+            kernel[axis],
+            strides[axis],
+            dilation[axis],
+            padding,
+        )?;
         Ok::<_, Error>(Window { before: window.before + before, after: window.after + after, ..window })
     };
     Ok([window(0, [0, 0])?, window(1, rows)?, window(2, cols)?])

@@ -112,6 +112,7 @@ pub(super) fn roles(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Role> {
         while layer.activity_regularizer().is_none()
             && let Some(next) = only_reader[last].filter(|next| matches!(roles[*next], Role::Alone))
             && let Some(more) = fusible(&nodes[next])
+            && what.last().map_or(0, place) < place(&more)
         {
             what.push(more);
             if !layer.layer().fuses(&what, false) {
@@ -119,7 +120,8 @@ pub(super) fn roles(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Role> {
                 break;
             }
             match &what[what.len() - 1] {
-                Fusible::Padding(_) => break,
+                // In front of the head alone; the condition above lets none through.
+                Fusible::Padding(_) => {}
                 Fusible::Affine => {
                     group.affine = Some(Affine { layer: nodes[next].layer.clone(), kept: Arc::default() });
                 }
@@ -136,4 +138,14 @@ pub(super) fn roles(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Role> {
         roles[last] = Role::Ends(group);
     }
     roles
+}
+
+/// The place of its field in [`Fused`], which holds each once and is worked off in this order.
+fn place(what: &Fusible) -> usize {
+    match what {
+        Fusible::Padding(_) => 0,
+        Fusible::Affine => 1,
+        Fusible::Sum => 2,
+        Fusible::Activation(_) => 3,
+    }
 }

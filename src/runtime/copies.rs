@@ -21,10 +21,14 @@ fn budget() -> &'static AtomicUsize {
     })
 }
 
-/// Sets how many bytes the copies of weights may take that this process keeps: 0 for the least memory. Predictions of
-/// 3x3 convolutions that then no longer take Winograd's way differ in the last digits ([`set_winograd`](super::set_winograd));
-/// other results do not depend on it. The default is 256 MiB, or what the environment variable `CORNU_WEIGHT_COPIES` says, in MiB. Copies
-/// that are too much already are given back when their weights are used next.
+/// Sets how many bytes the copies of weights may take that this process keeps: 0 for the least memory. The default is
+/// 256 MiB, or what the environment variable `CORNU_WEIGHT_COPIES` says, in MiB. Copies that are too much already are
+/// given back when their weights are used next.
+///
+/// Results do not depend on it but for predictions in [Winograd's way](super::set_winograd), for which a kernel must have
+/// been copied: without a copy they are made in the plain way and differ in the last digits. Which kernels get the last of
+/// the budget depends on who comes first, so where it does not suffice for all, this may change from run to run and with
+/// the number of threads; `set_winograd(false)` rules that out.
 ///
 /// ```
 /// cornu::runtime::set_weight_copies(0);

@@ -47,12 +47,7 @@ pub(super) unsafe fn pair_at(
     assert!(depth > 0 && most + (rows - 1) * lines.step + lines.run <= lines.data.len(), "a pair reads outside");
     assert!((depth - 1) * right.step + cols <= right.b.len(), "a pair reads outside of its panel");
     assert!(y_line + (rows - 1) * y_step + cols <= y_len, "a pair writes outside of y");
-    let (scale, bias, sum) = match start {
-        Start::Zero => (None, None, false),
-        Start::Sum => (None, None, true),
-        Start::Bias(bias) => (None, Some(bias), false),
-        Start::Whole { scale, bias, sum } => (scale, bias, sum),
-    };
+    let (scale, bias, sum) = start.parts();
     let (scale, bias) = (scale.map(|scale| &scale[..cols]), bias.map(|bias| &bias[..cols]));
     let most = if let End::Relu(most) = end { Some(most) } else { None };
     let gate = match end {

@@ -54,8 +54,7 @@ where
     I: ExactSizeIterator<Item: Send> + DoubleEndedIterator + Send,
 {
     let pool = rayon::current_thread_index().is_none().then(super::pool).flatten();
-    let threads = pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads);
-    let helpers = items.len().min(threads).saturating_sub(1);
+    let helpers = items.len().min(super::count()).saturating_sub(1);
     let items = Mutex::new(items);
     let run = |from_back: bool| {
         let _inside = Flag::set(&INSIDE);
