@@ -95,9 +95,8 @@ fn main() {
     bench.row("RandomHue", &RandomHue::new(0.2).value_range(range));
     bench.row("RandomSaturation", &RandomSaturation::new(0.2).value_range(range));
     bench.row("RandomColorDegeneration", &RandomColorDegeneration::new(0.5).value_range(range));
-    let jitter = RandomColorJitter::new().value_range(range).brightness_factor(Range::UpTo(0.2));
-    let jitter =
-        jitter.contrast_factor(Range::UpTo(0.2)).saturation_factor(Range::UpTo(0.2)).hue_factor(Range::UpTo(0.2));
+    let jitter = RandomColorJitter::new().value_range(range).brightness_factor(0.2);
+    let jitter = jitter.contrast_factor(0.2).saturation_factor(0.2).hue_factor(0.2);
     bench.row("RandomColorJitter", &jitter);
     bench.row("RandomGrayscale", &RandomGrayscale::new().factor(1.0));
     bench.row("RandomInvert", &RandomInvert::new().factor((1.0, 1.0)).value_range(range));

@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
 
 /// The layers of the comparison, as in Keras' guide to image classification and a little more.
 fn augmentation() -> Result<Sequential, Failure> {
-    let mut layers = Sequential::new().with_seed(1);
+    let mut layers = Sequential::new();
     layers.add(RandomFlip::new()).add(RandomRotation::new(0.1)).add(RandomZoom::new(0.1)).add(RandomContrast::new(0.1));
     Ok(layers)
 }
@@ -77,7 +77,7 @@ fn costs(images: &ImageDataset, whole: &ImageDataset) -> Result<(), Failure> {
             ("RandomBrightness(0.1)", RandomBrightness::new(0.1).into()),
         ];
         for (name, layer) in layers {
-            let mut chain = Sequential::new().with_seed(1);
+            let mut chain = Sequential::new();
             chain.add(layer);
             let all = each(name, &kept.augment(chain))?;
             println!("{:>32} {:8.0} µs", "of that the layer", (all - copied).max(0.0));

@@ -25,7 +25,7 @@ fn main() -> cornu::Result<()> {
     sheet.add("RandomRotation, 40°", RandomRotation::new((0.11, 0.11)).fill_mode(FillMode::Constant))?;
     sheet.add("RandomTranslation", RandomTranslation::new((0.2, 0.2), (0.25, 0.25)).fill_mode(FillMode::Wrap))?;
     sheet.add("RandomZoom, in", RandomZoom::new((-0.4, -0.4)))?;
-    sheet.add("RandomZoom, one axis", RandomZoom::new((0.0, 0.0)).width_factor(Range::Between(-0.4, -0.4)))?;
+    sheet.add("RandomZoom, one axis", RandomZoom::new((0.0, 0.0)).width_factor((-0.4, -0.4)))?;
     sheet.add("RandomShear, nearest", RandomShear::new().x_factor((0.4, 0.4)).fill_mode(FillMode::Nearest))?;
     sheet.add("RandomPerspective", RandomPerspective::new().factor((1.0, 1.0)).scale(0.9))?;
     sheet.add("RandomElasticTransform", RandomElasticTransform::new().factor((1.0, 1.0)).scale((0.4, 0.4)))?;
@@ -41,7 +41,7 @@ fn main() -> cornu::Result<()> {
     sheet.add("Equalization", Equalization::new())?;
     sheet.add("RandomGaussianBlur", RandomGaussianBlur::new().factor((1.0, 1.0)).kernel_size(9).sigma((1.0, 1.0)))?;
     sheet.add("RandomErasing", RandomErasing::new().factor((1.0, 1.0)).scale((0.1, 0.2)))?;
-    sheet.add("RandAugment", RandAugment::new().num_ops(3_usize))?;
+    sheet.add("RandAugment", RandAugment::new().num_ops(3))?;
     sheet.add("AugMix", AugMix::new().factor((0.0, 0.6)))?;
 
     // All changes of the plane as one: the picture is sampled once.

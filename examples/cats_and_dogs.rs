@@ -9,9 +9,9 @@
 //! it makes a folder of its own, of coats and pullovers from Fashion-MNIST, half PNG and half JPEG.
 use cornu::applications::{VGG16, vgg16};
 use cornu::data::{Item, image, image_dataset_from_directory};
+use cornu::layers::Flip;
 use cornu::prelude::*;
 use ndarray::Array3;
-use ndarray_rand::rand::Rng as _;
 use std::path::{Path, PathBuf};
 
 /// How much is done.
@@ -45,7 +45,7 @@ fn main() -> cornu::Result<()> {
     // Decoded once, at the first epoch; shuffled and changed anew in each.
     let (count, train) = (train.file_paths.len(), train.cache().shuffle(train.file_paths.len()));
     let plain = train.batch(20);
-    let augmented = augmented(&train).batch(20);
+    let augmented = plain.augment(augmentation());
     let validation = validation.batch(20).cache();
     println!("{count} photographs for training");
 
@@ -77,7 +77,10 @@ fn main() -> cornu::Result<()> {
     {
         use cornu::visualize::{Curve, Curves};
         let curves = curves.into_iter().map(|(name, values)| Curve::new(name, values));
-        Curves::new(curves).title("Few photographs: accuracy by epoch").save("cats_and_dogs.png")?;
+        Curves::new(curves)
+            .one_panel("accuracy")
+            .title("Few photographs: accuracy by epoch")
+            .save("cats_and_dogs.png")?;
         println!("accuracy by epoch: cats_and_dogs.png");
     }
     Ok(())
@@ -99,26 +102,13 @@ fn network(plan: &Plan, dropout: f64) -> cornu::Result<Sequential> {
     Ok(model)
 }
 
-/// Each photograph another way each time: mirrored, moved by up to a tenth, brighter or darker.
-fn augmented(data: &Dataset) -> Dataset {
-    data.map_random(|item, rng| {
-        let mirrored = rng.random_bool(0.5);
-        let moved: [f32; 2] = [rng.random_range(-0.1..0.1), rng.random_range(-0.1..0.1)];
-        let bright: f32 = rng.random_range(0.8..1.2);
-        item.map_x(|x| {
-            let [height, width, channels] = [x.shape()[0], x.shape()[1], x.shape()[2]];
-            let mut y = Tensor::zeros(x.shape());
-            let shift =
-                |i: usize, n: usize, by: f32| (i as isize + (by * n as f32) as isize).clamp(0, n as isize - 1) as usize;
-            for (i, pixel) in y.data_mut().chunks_exact_mut(channels).enumerate() {
-                let (row, column) = (shift(i / width, height, moved[0]), shift(i % width, width, moved[1]));
-                let column = if mirrored { width - 1 - column } else { column };
-                let from = &x.data()[(row * width + column) * channels..][..channels];
-                pixel.iter_mut().zip(from).for_each(|(to, from)| *to = (from * bright).min(255.0));
-            }
-            Ok(y)
-        })
-    })
+/// Each photograph another way each time: mirrored, turned and moved a little, nearer or farther, brighter or darker.
+fn augmentation() -> Sequential {
+    let mut layers = Sequential::new().with_seed(1);
+    layers
+        .add(RandomAffine::new().flip(Flip::Horizontal).rotation(20.0).shift(0.1).scale((0.9, 1.2)))
+        .add(RandomBrightness::new(0.2));
+    layers
 }
 
 /// The convolutions of VGG-16 with weights from real photographs, which do not learn.

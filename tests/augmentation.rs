@@ -213,7 +213,7 @@ fn in_a_model_images_change_in_training_alone() {
         RandomContrast::new((0.0, 0.5)).into(),
         RandomHue::new((0.2, 0.5)).into(),
         RandomCrop::new(8, 9).into(),
-        RandAugment::new().num_ops(6_usize).into(),
+        RandAugment::new().num_ops(6).into(),
         Pipeline::new().add(RandomZoom::new((0.2, 0.3))).add(RandomSharpness::new(1.0)).into(),
     ];
     for layer in layers {
@@ -384,7 +384,12 @@ fn mistakes_are_said() {
     says(RandomGaussianBlur::new().kernel_size(4).into(), "both must be odd");
     says(RandomAffine::new().shear(90.0).into(), "shear");
     says(RandomAffine::new().scale(1.0).into(), "scale begins at 0");
-    says(Equalization::new().bins(1_usize).into(), "bins is 1");
+    says(Equalization::new().bins(1).into(), "bins is 1");
+    says(RandAugment::new().num_ops(1025).into(), "num_ops is 1025; it must be at most 1024");
+    says(AugMix::new().num_chains(1 << 20).into(), "num_chains is 1048576");
+    says(AugMix::new().chain_depth(1025).into(), "chain_depth is 1025");
+    says(RandomZoom::new(0.1).width_factor(1.5).into(), "width_factor is 1.5");
+    says(RandomColorJitter::new().brightness_factor((0.2, 0.1)).into(), "brightness_factor is (0.2, 0.1)");
     says(MixUp::new().alpha(-1.0).into(), "alpha is -1");
     says(AugMix::new().alpha(0.0).into(), "alpha is 0");
 
@@ -395,6 +400,23 @@ fn mistakes_are_said() {
     assert!(RandomFlip::new().apply(&Array3::<f32>::zeros((0, 4, 2)), &true).is_err());
     let outside = Some(Erased { rows: 0..5, columns: 0..1, values: vec![0.0; 10] });
     assert!(RandomErasing::new().apply(&two, &outside).is_err());
+    let mut turned = Erased { rows: 0..1, columns: 2..3, values: Vec::new() };
+    turned.columns.end = 1;
+    assert!(RandomErasing::new().apply(&two, &Some(turned)).is_err());
+    assert!(RandomCrop::new(3, 3).apply(&two, &[0, 20]).is_err());
+    assert!(RandomCrop::new(3, 3).apply(&two, &[20, 0]).is_err());
+    // Without a model too.
+    let draws = || Draws::new(1, 0, 0);
+    let by_hand = [
+        RandomCrop::new(5, 0).augment(&two, &mut draws()),
+        RandomGaussianBlur::new().kernel_size(0).augment(&two, &mut draws()),
+        RandomGaussianBlur::new().kernel_size(0).apply(&two, &Some([1.0, 1.0])),
+        ContrastLimitedAdaptiveHistogramEqualization::new().tile_grid_size(0).apply(&two, &()),
+        Equalization::new().bins(0).apply(&two, &()),
+    ];
+    assert!(by_hand.iter().all(|result| matches!(result, Err(cornu::Error::Argument(_)))), "{by_hand:?}");
+    let filled = RandomErasing::new().fill_value(0.0).apply(&two, &None).unwrap();
+    assert_eq!(filled, two);
     assert!(RandomElasticTransform::new().apply(&two, &Some(Displacement::default())).is_err());
     // One channel is grey already.
     let grey = picture([4, 4, 1], 255.0);

@@ -251,6 +251,11 @@ fn bad_files_are_named_or_skipped_and_counted() {
     std::fs::write(root.join("cat").join("large.jpg"), [&whole[..], &[0; 50_000]].concat()).unwrap();
     check(&root, |f| f.max_bytes(40_000), &["large.jpg", "max_bytes"]);
     std::fs::remove_file(root.join("cat").join("large.jpg")).unwrap();
+    // Grey in the file, three times as large as colours.
+    let grey = root.join("cat").join("grey.png");
+    cornu::data::image::save_img(&grey, &Array3::<u8>::zeros((300, 300, 1))).unwrap();
+    check(&root, |f| f.max_bytes(200_000), &["grey.png", "300 x 300", "270000 bytes", "max_bytes"]);
+    std::fs::remove_file(&grey).unwrap();
 
     std::fs::create_dir(root.join("empty")).unwrap();
     check(&root, |f| f, &["class 'empty' has no images"]);

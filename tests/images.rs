@@ -68,7 +68,11 @@ fn bad_files_are_named_and_cost_no_memory() {
     let path = folder.path().join("whole.jpg");
     image::save_img(&path, &picture).unwrap();
     let whole = std::fs::read(&path).unwrap();
-    says("cut.jpg", &whole[..40], "cannot be read");
+    for length in [40, whole.len() / 2, whole.len() - 2] {
+        says("cut.jpg", &whole[..length], "the image cannot be read: it is cut off");
+        assert!(LoadImg::new().decode(&whole[..length]).unwrap_err().to_string().contains("cut off"));
+    }
+    says("one.gif", b"GIF89a\x01\0\x01\0\0\0\0;", "GIF is not read, convert it to PNG");
     says("cut.png", &std::fs::read(fixture("picture.png")).unwrap()[..300], "cannot be read");
 
     // A header of 30,000 by 30,000 pixels, of one channel and of three, with nothing behind it.
@@ -83,6 +87,15 @@ fn bad_files_are_named_and_cost_no_memory() {
     }
     let small = LoadImg::new().max_pixels(100);
     assert!(small.load(fixture("picture.png")).unwrap_err().to_string().contains("37 by 53 pixels is larger than 100"));
+    // A file that is larger than its pixels can be.
+    let small = LoadImg::new().max_pixels(5000);
+    assert_eq!(small.load(&path).unwrap().dim(), (64, 64, 3));
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(20_000_000).unwrap();
+    let error = small.load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("whole.jpg") && error.contains("20000000 bytes, more than the limit of 16857216"),
+        "{error}"
+    );
     let wrong = LoadImg::new().target_size(0, 5);
     assert!(wrong.load(fixture("picture.png")).unwrap_err().to_string().contains("target_size is 0 by 5"));
     let wrong = LoadImg::new().target_size(5, 5).interpolation(Interpolation::Lanczos5);
@@ -114,6 +127,10 @@ fn arrays_become_images_and_come_back() {
     image::save_img(&path, &picture).unwrap();
     assert_eq!(LoadImg::new().color_mode(ColorMode::Rgba).load(&path).unwrap(), picture);
     image::save_img(folder.path().join("opaque.jpg"), &picture).unwrap();
+    let path = folder.path().join("colours.bmp");
+    let colours = picture.slice(ndarray::s![.., .., ..3]).to_owned();
+    image::array_to_img(&colours, false).unwrap().save(&path).unwrap();
+    assert_eq!(image::load_img(&path).unwrap(), colours);
 
     // As the layer of this name, which is checked against Keras.
     let small = image::resize(&picture, [3, 4], Interpolation::Bilinear, true).unwrap();

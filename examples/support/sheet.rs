@@ -8,6 +8,7 @@ use ndarray::Array3;
 pub use ::image as image_crate;
 
 const TITLE: u32 = 18;
+const TEXT: f32 = 13.0;
 const GAP: u32 = 6;
 
 /// Pictures with their titles, `columns` in a row.
@@ -46,12 +47,14 @@ impl Sheet {
     pub fn save(&self, path: &str) -> cornu::Result<()> {
         let [height, width] = self.panel;
         let rows = (self.panels.len() as u32).div_ceil(self.columns);
-        let [down, across] = [height + TITLE + GAP, width + GAP];
+        // Columns are wide enough for their titles.
+        let widths = self.panels.iter().map(|(title, _)| imageproc::drawing::text_size(TEXT, &self.font, title).0);
+        let [down, across] = [height + TITLE + GAP, widths.fold(width, u32::max) + GAP];
         let mut sheet = RgbImage::from_pixel(self.columns * across + GAP, rows * down + GAP, Rgb([250; 3]));
         for (i, (title, picture)) in self.panels.iter().enumerate() {
             let (row, column) = (i as u32 / self.columns, i as u32 % self.columns);
             let (x, y) = (GAP + column * across, GAP + row * down);
-            self.write(&mut sheet, [x as i32, y as i32], 13.0, [30; 3], title);
+            self.write(&mut sheet, [x as i32, y as i32], TEXT, [30; 3], title);
             image_crate::imageops::overlay(&mut sheet, picture, i64::from(x), i64::from(y + TITLE));
         }
         image::save_img(path, &image::img_to_array(&sheet.into()))?;

@@ -64,6 +64,13 @@ impl Interpolation {
     }
 }
 
+/// Where the largest middle part in the proportions of `to` lies in an image of this height and width, and its height
+/// and width, which are at least 1.
+pub(crate) fn middle([height, width]: [usize; 2], to: [usize; 2]) -> [[usize; 2]; 2] {
+    let part = [(width * to[0] / to[1].max(1)).min(height).max(1), (height * to[1] / to[0].max(1)).min(width).max(1)];
+    [[height.saturating_sub(part[0]) / 2, width.saturating_sub(part[1]) / 2], part]
+}
+
 /// For each position of an output axis, a run of positions of the input axis and their weights.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -289,5 +296,15 @@ mod tests {
         assert_eq!(runs.runs.iter().map(|run| run.0).collect::<Vec<_>>(), [1, 3]);
         assert!(Runs::resize(0, 2, Interpolation::Nearest, false).is_err());
         assert!(Runs::adaptive(2, 0).is_err());
+    }
+
+    #[test]
+    fn the_middle_is_as_large_as_it_can_be() {
+        assert_eq!(middle([480, 640], [224, 224]), [[0, 80], [480, 480]]);
+        assert_eq!(middle([7, 5], [2, 4]), [[2, 0], [2, 5]]);
+        assert_eq!(middle([1, 900], [900, 1]), [[0, 449], [1, 1]]);
+        // Nothing, of which nothing can be taken.
+        assert_eq!(middle([0, 5], [2, 3]), [[0, 2], [1, 1]]);
+        assert_eq!(middle([4, 4], [0, 0]), [[1, 1], [1, 1]]);
     }
 }

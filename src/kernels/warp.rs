@@ -165,11 +165,13 @@ impl Warp {
     /// [`FillMode::Constant`].
     ///
     /// # Errors
-    /// When there are no values or more than 2³¹, or another interpolation is asked for.
+    /// When there are no values or more than 2³¹, a side is longer than 2²⁴, or another interpolation is asked for.
     pub fn new(size: [usize; 3], interpolation: Interpolation, fill_mode: FillMode, fill_value: f64) -> Result<Self> {
         check_interpolation(interpolation)?;
         let values = size.iter().try_fold(1usize, |values, n| values.checked_mul(*n)).unwrap_or(usize::MAX);
         ensure!(values > 0 && values <= 1 << 31, Shape, "an image of {size:?} has no values or too many");
+        // Positions are f32, which holds whole numbers up to there.
+        ensure!(size[0].max(size[1]) <= 1 << 24, Shape, "an image of {size:?} is too long to be moved");
         let fill_value = if fill_mode == FillMode::Constant { fill_value as f32 } else { 0.0 };
         Ok(Warp { size, nearest: interpolation == Interpolation::Nearest, fill_mode, fill_value })
     }
@@ -544,7 +546,7 @@ mod tests {
                     let warp = Warp::new(size, interpolation, fill_mode, 7.0).unwrap();
                     let mut out = [0.0; 15];
                     warp.forward_at([&[x; 15], &[y; 15]], &image, &mut out);
-                    if fill_mode == FillMode::Constant && x.abs().max(y.abs()).is_nan() {
+                    if fill_mode == FillMode::Constant && !(x.is_finite() && y.is_finite()) {
                         assert_eq!(out[0], 7.0);
                     }
                 }
@@ -552,6 +554,11 @@ mod tests {
         }
         assert!(Warp::new(size, Interpolation::Bicubic, FillMode::Wrap, 0.0).is_err());
         assert!(Warp::new([0, 2, 1], Interpolation::Nearest, FillMode::Wrap, 0.0).is_err());
+        for side in [(1 << 24) + 1, 1 << 30] {
+            assert!(Warp::new([1, side, 1], Interpolation::Nearest, FillMode::Wrap, 0.0).is_err());
+            assert!(Warp::new([side, 1, 1], Interpolation::Nearest, FillMode::Wrap, 0.0).is_err());
+        }
+        assert!(Warp::new([1, 1 << 24, 1], Interpolation::Nearest, FillMode::Wrap, 0.0).is_ok());
     }
 
     #[test]

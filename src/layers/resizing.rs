@@ -5,7 +5,7 @@ use super::spatial::{DataFormat, Sizes, channels, dims, volume};
 use super::up_sampling::Interpolation;
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::kernels::resize::Runs;
+use crate::kernels::resize::{self, Runs};
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -257,13 +257,9 @@ impl Layer for CenterCrop {
 }
 
 /// What to cut off so that the middle remains, in other proportions, as large as it can be.
-fn middle([height, width]: [usize; 2], [target_height, target_width]: [usize; 2]) -> Margins<2> {
-    let cut = |n: usize, wanted: usize| {
-        let rest = wanted.min(n).max(1);
-        let before = (n - rest) / 2;
-        [before, n - rest - before]
-    };
-    Margins([cut(height, width * target_height / target_width), cut(width, height * target_width / target_height)])
+fn middle(image: [usize; 2], target: [usize; 2]) -> Margins<2> {
+    let [before, part] = resize::middle(image, target);
+    Margins([0, 1].map(|axis| [before[axis], image[axis].saturating_sub(part[axis] + before[axis])]))
 }
 
 /// Images, channels last, of another size.
@@ -322,4 +318,17 @@ pub(super) fn check_size(height: usize, width: usize) -> Result<()> {
         range.end()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_nothing_nothing_is_cut_off() {
+        let resizing = Resizing::new(2, 3).crop_to_aspect_ratio(true);
+        assert_eq!(resizing.margins(0, 5).0, [[0, 0], [2, 2]]);
+        assert_eq!(CenterCrop::new(2, 3).margins(5, 0).0.0, [[2, 2], [0, 0]]);
+        assert_eq!(resizing.margins(7, 6).0, [[1, 2], [0, 0]]);
+    }
 }

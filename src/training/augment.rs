@@ -13,7 +13,7 @@ impl Dataset {
     /// on the workers of the dataset and not in the model. Elements may be samples or batches.
     ///
     /// What is random follows from the dataset's seed, the epoch and the sample's place, not from how many workers there
-    /// are.
+    /// are. The seed of the chain, [`with_seed`](crate::Sequential::with_seed), does not count; a layer's own seed does.
     ///
     /// ```
     /// use cornu::prelude::*;
@@ -52,9 +52,9 @@ impl Layers {
                 let pass = Pass {
                     training: true,
                     seed: at.pass.seed,
-                    step: at.pass.epoch,
-                    // No batch has so many samples that the next one would meet its numbers.
-                    first_sample: (at.index as u64) << 24,
+                    // What the samples of an element share is drawn anew for each element.
+                    step: at.pass.epoch << 32 | at.index as u64,
+                    first_sample: 0,
                     share: 1.0,
                     workspace: workspace.clone(),
                 };
@@ -90,7 +90,7 @@ impl Layers {
 mod tests {
     use super::*;
     use crate::data::Prefetch;
-    use crate::layers::{Dense, Dropout};
+    use crate::layers::{Dense, Dropout, RandomCrop};
     use crate::model::Sequential;
 
     #[test]
@@ -112,6 +112,24 @@ mod tests {
         // Within a batch too each sample has its own draws.
         let batch = &dropped(Some(5), 2, 0)[0];
         assert_ne!(batch[..16], batch[16..32]);
+    }
+
+    #[test]
+    fn what_a_batch_shares_is_drawn_for_each_element() {
+        let ramp = ndarray::Array4::from_shape_fn((8, 12, 12, 1), |(_, _, j, _)| j as f32);
+        let data = Dataset::from_arrays(ramp, ()).unwrap().with_seed(1);
+        for data in [data.clone(), data.batch(1)] {
+            let mut layers = Sequential::new();
+            layers.add(RandomCrop::new(3, 3));
+            let data = data.augment(layers);
+            let pieces = |epoch: usize| -> Vec<Vec<f32>> {
+                data.epoch(epoch).map(|item| item.unwrap().x[0].data().to_vec()).collect()
+            };
+            let first = pieces(0);
+            assert!(first.iter().any(|piece| *piece != first[0]), "{first:?}");
+            assert_eq!(first, pieces(0));
+            assert_ne!(first, pieces(1));
+        }
     }
 
     #[test]

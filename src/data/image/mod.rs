@@ -1,4 +1,4 @@
-//! Photographs: PNG and JPEG files as arrays and back.
+//! Photographs: PNG, JPEG and BMP files as arrays, and arrays as PNG and JPEG files.
 //!
 //! ```
 //! use cornu::data::image;
@@ -11,6 +11,7 @@
 //! ```
 
 mod color;
+pub(super) mod decode;
 mod resize;
 
 pub use color::{
@@ -23,9 +24,10 @@ use super::Element;
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
 use crate::kernels::resize::Interpolation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, RgbImage, RgbaImage};
 use ndarray::{Array3, ArrayBase, Data, Ix3};
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::borrow::Cow;
+use std::io::Cursor;
 use std::path::Path;
 
 /// The channels of an image that is read (Keras: `color_mode`).
@@ -117,19 +119,19 @@ impl LoadImg {
         self
     }
 
-    /// Larger images are refused before they are decoded. Default: 2²⁶, some 67 million pixels, which take up to 2 GB
-    /// while they are read.
+    /// Larger images are refused before they are decoded, and files that are larger than so many pixels need before they
+    /// are read. Default: 2²⁶, some 67 million pixels, which take up to 2 GB while they are read.
     pub fn max_pixels(mut self, max_pixels: u64) -> Self {
         self.max_pixels = max_pixels;
         self
     }
 
-    /// The pixels of a PNG or JPEG file, `(height, width, channels)`, from 0 to 255 (Keras:
+    /// The pixels of a PNG, JPEG or BMP file, `(height, width, channels)`, from 0 to 255 (Keras:
     /// `img_to_array(load_img(path))`), upright as the camera was held.
     ///
     /// # Errors
-    /// When the file cannot be read, is neither PNG nor JPEG, is damaged or too large, or cannot be resized so. The
-    /// error names the file.
+    /// When the file cannot be read, is neither PNG nor JPEG nor BMP, is damaged, cut off or too large, or cannot be
+    /// resized so. The error names the file.
     pub fn load(&self, path: impl AsRef<Path>) -> Result<Array3<f32>> {
         self.load_dynamic(path).map(|image| img_to_array(&image))
     }
@@ -140,10 +142,7 @@ impl LoadImg {
     /// As [`load`](Self::load).
     pub fn load_dynamic(&self, path: impl AsRef<Path>) -> Result<DynamicImage> {
         let path = path.as_ref();
-        let load = || {
-            let file = std::fs::File::open(path).map_err(|source| Error::io(path, source))?;
-            self.read(BufReader::new(file))
-        };
+        let load = || self.read(&decode::file(path, self.most_bytes(), "max_pixels")?);
         load().in_file(path)
     }
 
@@ -152,23 +151,16 @@ impl LoadImg {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn decode(&self, bytes: &[u8]) -> Result<Array3<f32>> {
-        self.read(Cursor::new(bytes)).map(|image| img_to_array(&image))
+        self.read(bytes).map(|image| img_to_array(&image))
     }
 
-    fn read(&self, file: impl BufRead + Seek) -> Result<DynamicImage> {
-        let damaged = |error: &dyn std::fmt::Display| Error::Format(format!("the image cannot be read: {error}"));
-        let reader = ImageReader::new(file).with_guessed_format();
-        let mut reader = reader.map_err(|error| damaged(&error))?;
-        ensure!(
-            matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)),
-            Format,
-            "it starts neither as a PNG nor as a JPEG image"
-        );
-        // Its pixels take at most 16 bytes each; what the decoder needs besides is little.
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(1 << 24));
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(|error| damaged(&error))?;
+    /// Pixels take at most 16 bytes each; what a file and a decoder need besides is little.
+    fn most_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(16).saturating_add(1 << 24)
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<DynamicImage> {
+        let mut decoder = decode::decoder(bytes, self.most_bytes())?;
         let (width, height) = decoder.dimensions();
         ensure!(
             u64::from(width) * u64::from(height) <= self.max_pixels,
@@ -176,8 +168,8 @@ impl LoadImg {
             "an image of {height} by {width} pixels is larger than {} pixels; raise max_pixels to read it",
             self.max_pixels
         );
-        let orientation = decoder.orientation().map_err(|error| damaged(&error))?;
-        let mut pixels = DynamicImage::from_decoder(decoder).map_err(|error| damaged(&error))?;
+        let orientation = decoder.orientation().map_err(|error| decode::damaged(&error))?;
+        let mut pixels = DynamicImage::from_decoder(decoder).map_err(|error| decode::damaged(&error))?;
         pixels.apply_orientation(orientation);
         let pixels = match self.color_mode {
             ColorMode::Rgb => pixels.into_rgb8().into(),
@@ -206,8 +198,8 @@ fn grey(pixels: DynamicImage) -> GrayImage {
     pixels
 }
 
-/// The pixels of a PNG or JPEG file, `(height, width, 3)`: red, green and blue from 0 to 255, upright as the camera was
-/// held (Keras: `img_to_array(load_img(path))`). Other channels and sizes: [`LoadImg`].
+/// The pixels of a PNG, JPEG or BMP file, `(height, width, 3)`: red, green and blue from 0 to 255, upright as the camera
+/// was held (Keras: `img_to_array(load_img(path))`). Other channels and sizes: [`LoadImg`].
 ///
 /// # Errors
 /// As [`LoadImg::load`].
@@ -219,14 +211,18 @@ pub fn load_img(path: impl AsRef<Path>) -> Result<Array3<f32>> {
 /// brightness, two with opacity, three for colours, four with opacity (Keras: `img_to_array`).
 pub fn img_to_array(image: &DynamicImage) -> Array3<f32> {
     let (height, width) = (image.height() as usize, image.width() as usize);
-    let bytes = match (image.color().channel_count(), image.clone()) {
-        (1, image) => image.into_luma8().into_raw(),
-        (2, image) => image.into_luma_alpha8().into_raw(),
-        (3, image) => image.into_rgb8().into_raw(),
-        (_, image) => image.into_rgba8().into_raw(),
+    let channels = image.color().channel_count();
+    let bytes = match (image, channels) {
+        (DynamicImage::ImageLuma8(_) | DynamicImage::ImageLumaA8(_), _) => Cow::Borrowed(image.as_bytes()),
+        (DynamicImage::ImageRgb8(_) | DynamicImage::ImageRgba8(_), _) => Cow::Borrowed(image.as_bytes()),
+        (_, 1) => Cow::Owned(image.to_luma8().into_raw()),
+        (_, 2) => Cow::Owned(image.to_luma_alpha8().into_raw()),
+        (_, 3) => Cow::Owned(image.to_rgb8().into_raw()),
+        _ => Cow::Owned(image.to_rgba8().into_raw()),
     };
-    let channels = bytes.len().checked_div(height * width).unwrap_or(0);
-    Array3::from_shape_fn((height, width, channels), |(i, j, c)| f32::from(bytes[(i * width + j) * channels + c]))
+    let mut values = bytes.iter().map(|byte| f32::from(*byte));
+    let shape = (height, width, usize::from(channels));
+    Array3::from_shape_simple_fn(shape, || values.next().unwrap_or_default())
 }
 
 /// An array `(height, width, channels)` of one, three or four channels as an image of the crate `image` (Keras:

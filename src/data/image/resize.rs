@@ -1,7 +1,7 @@
 //! Images of another size.
 
 use crate::error::{Error, Result, ensure};
-use crate::kernels::resize::{Interpolation, Runs};
+use crate::kernels::resize::{Interpolation, Runs, middle};
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::DynamicImage;
 use ndarray::{Array3, ArrayBase, Data, Ix3};
@@ -70,10 +70,8 @@ pub(super) fn resize_bytes(
     };
     let mut options = ResizeOptions::new().resize_alg(algorithm).use_alpha(false);
     if keep_aspect_ratio {
-        let crop_height = (from_width * height / width).min(from_height).max(1);
-        let crop_width = (from_height * width / height).min(from_width).max(1);
-        let [top, left] = [(from_height - crop_height) / 2, (from_width - crop_width) / 2];
-        options = options.crop(left as f64, top as f64, crop_width as f64, crop_height as f64);
+        let [[top, left], part] = middle([from_height, from_width], [height, width]);
+        options = options.crop(left as f64, top as f64, part[1] as f64, part[0] as f64);
     }
     let mut out = DynamicImage::new(width as u32, height as u32, image.color());
     let resized = Resizer::new().resize(&image, &mut out, &options);

@@ -61,6 +61,9 @@ pub enum OnError {
 /// Images are read when their batch is needed, on the workers of the dataset's [`prefetch`](Dataset::prefetch), which
 /// `fit` adds by itself. Their values are from 0 to 255, of shape `(batch, height, width, channels)`.
 ///
+/// Files are PNG, JPEG or BMP. As in Keras photographs are taken as they lie in the file, however the camera was held;
+/// [`load_img`](super::image::load_img) turns them upright.
+///
 /// ```
 /// use cornu::data::{image, image_dataset_from_directory};
 /// # let folder = tempfile::tempdir().unwrap();
@@ -274,8 +277,8 @@ impl ImageFolder {
         self
     }
 
-    /// The most bytes that an image may take, as a file and decoded (height x width x channels). Default: 256 MiB. So
-    /// much memory can be needed for each worker.
+    /// The most bytes that an image may take, as a file and decoded (height x width x channels, those of the file or
+    /// those that are asked for). Default: 256 MiB. While it decodes, each worker can need a few times as much memory.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self

@@ -1,11 +1,11 @@
 //! Pixels of a file, in the channels and the size that a model asks for, as TensorFlow makes them.
 
 use super::ColorMode;
+use crate::data::image::decode;
 use crate::error::{Context, Error, Result, ensure};
-use crate::kernels::resize::{Interpolation, Runs};
+use crate::kernels::resize::{Interpolation, Runs, middle};
 use crate::tensor::Tensor;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use std::io::Cursor;
+use image::{DynamicImage, ImageDecoder};
 use std::path::Path;
 
 /// An image of bytes, `(height, width, channels)`.
@@ -20,39 +20,21 @@ impl Pixels {
     /// Reads an image that takes at most `most` bytes, as a file and decoded. What a camera noted about how it was held
     /// does not count.
     pub fn read(path: &Path, color_mode: ColorMode, most: u64) -> Result<Self> {
-        let read = || {
-            let size = std::fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
-            ensure!(size <= most, Data, "it has {size} bytes, more than the limit of {most} (max_bytes)");
-            let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
-            Self::decode(&bytes, color_mode, most)
-        };
+        let read = || Self::decode(&decode::file(path, most, "max_bytes")?, color_mode, most);
         read().at(|| format!("file '{}'", path.display()))
     }
 
     fn decode(bytes: &[u8], color_mode: ColorMode, most: u64) -> Result<Self> {
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-        let mut reader = reader.map_err(|error| Error::Format(error.to_string()))?;
-        let format = reader.format();
-        ensure!(
-            matches!(format, Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp)),
-            Format,
-            "it starts neither as a PNG nor as a JPEG or BMP image{}",
-            if format == Some(ImageFormat::Gif) { "; GIF is not read, convert it to PNG" } else { "" }
-        );
-        // The decoder fills up what is missing with grey.
-        ensure!(format != Some(ImageFormat::Jpeg) || jpeg_is_whole(bytes), Format, "the JPEG image is cut off");
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(most);
-        reader.limits(limits);
-        let damaged = |error: image::ImageError| Error::Format(format!("the image cannot be read: {error}"));
-        let decoder = reader.into_decoder().map_err(damaged)?;
-        let ((width, height), size) = (decoder.dimensions(), decoder.total_bytes());
+        let decoder = decode::decoder(bytes, most)?;
+        let (width, height) = decoder.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        let size = decoder.total_bytes().max(pixels.saturating_mul(color_mode.channels() as u64));
         ensure!(
             size <= most,
             Data,
             "its {width} x {height} pixels take {size} bytes, more than the limit of {most} (max_bytes)"
         );
-        let image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(|error| decode::damaged(&error))?;
         let (height, width) = (height as usize, width as usize);
         ensure!(height > 0 && width > 0, Format, "the image has no pixels");
         let (from, values) = match image {
@@ -77,13 +59,9 @@ impl Pixels {
     }
 
     /// As [`resized`](Self::resized), of the largest middle part that has the new proportions.
-    pub fn cropped(&self, [height, width]: [usize; 2], interpolation: Interpolation) -> Result<Tensor> {
-        let part = [
-            (self.width * height / width).min(self.height).max(1),
-            (self.height * width / height).min(self.width).max(1),
-        ];
-        let at = [(self.height - part[0]) / 2, (self.width - part[1]) / 2];
-        self.window(at, part, [height, width], interpolation)
+    pub fn cropped(&self, size: [usize; 2], interpolation: Interpolation) -> Result<Tensor> {
+        let [at, part] = middle([self.height, self.width], size);
+        self.window(at, part, size, interpolation)
     }
 
     /// As [`resized`](Self::resized), with zeros around the image where its proportions leave room.
@@ -177,29 +155,6 @@ fn converted(values: Vec<u8>, from: usize, to: usize) -> Vec<u8> {
 /// 0.299 red + 0.587 green + 0.114 blue, as libpng computes it in whole numbers.
 fn grey([red, green, blue]: [u8; 3]) -> u8 {
     ((9797 * u32::from(red) + 19234 * u32::from(green) + 3737 * u32::from(blue)) >> 15) as u8
-}
-
-/// Whether a JPEG file comes to its end: marker by marker to the one that says so.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        // Between an `ff` and the marker there may be more of them; data holds `ff 00`, and `ff d0` to `ff d7`.
-        while bytes.get(at).is_some_and(|&byte| byte != 0xff) {
-            at += 1;
-        }
-        while bytes.get(at) == Some(&0xff) {
-            at += 1;
-        }
-        match bytes.get(at) {
-            None => return false,
-            Some(0xd9) => return true,
-            Some(0x00 | 0x01 | 0xd0..=0xd8) => at += 1,
-            Some(_) => match bytes.get(at + 1..at + 3) {
-                Some(&[high, low]) => at += 1 + usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -51,17 +51,22 @@ augmentations! {
     }
     /// Changes brightness, contrast, saturation and hue of each image, in this order (Keras: `RandomColorJitter`);
     /// those without a factor stay.
+    ///
+    /// ```
+    /// use cornu::layers::RandomColorJitter;
+    /// let jitter = RandomColorJitter::new().brightness_factor(0.2).saturation_factor((-0.1, 0.4));
+    /// ```
     RandomColorJitter() [seed] {
         /// The smallest and the largest value of an image. Default: 0 and 255.
         value_range: [f64; 2] = BYTES,
         /// See [`RandomBrightness`]. Default: none.
-        brightness_factor: Option<Range> = None,
+        brightness_factor: Option<Range> as Range = None,
         /// See [`RandomContrast`]. Default: none.
-        contrast_factor: Option<Range> = None,
+        contrast_factor: Option<Range> as Range = None,
         /// See [`RandomSaturation`]. Default: none.
-        saturation_factor: Option<Range> = None,
+        saturation_factor: Option<Range> as Range = None,
         /// See [`RandomHue`]. Default: none.
-        hue_factor: Option<Range> = None,
+        hue_factor: Option<Range> as Range = None,
     }
     /// Takes the colours of some images away (Keras: `RandomGrayscale`); the number of channels, one or three, stays.
     RandomGrayscale() {

@@ -3,7 +3,7 @@
 use super::{Augmentation, Draws};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::kernels::resize::{Interpolation, Runs};
+use crate::kernels::resize::{Interpolation, Runs, middle};
 use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
 use crate::layers::DataFormat;
 use crate::layers::resizing::{check_size, image_shape};
@@ -74,9 +74,8 @@ impl Augmentation for RandomCrop {
             return [height - self.height, width - self.width].map(|most| draws.batch.random_range(0..=most));
         }
         // The middle, in the proportions of the piece.
-        let crop_height = (width * self.height / self.width.max(1)).min(height).max(1);
-        let crop_width = (height * self.width / self.height.max(1)).min(width).max(1);
-        [(height - crop_height) / 2, (width - crop_width) / 2]
+        let [place, _] = middle([height, width], [self.height, self.width]);
+        place
     }
 
     fn output_size(&self, size: [usize; 3]) -> [usize; 3] {
@@ -91,8 +90,8 @@ impl Augmentation for RandomCrop {
             rows.enumerate().for_each(|(i, out)| out.copy_from_slice(row(i)));
             return Ok(());
         }
-        let cut: Vec<f32> = (0..piece[0]).flat_map(|i| row(i).iter().copied()).collect();
         let [down, across] = self.stretch(piece)?;
+        let cut: Vec<f32> = (0..piece[0]).flat_map(|i| row(i).iter().copied()).collect();
         let mut tall = vec![0.0; self.height * piece[1] * channels];
         down.forward(&cut, piece[1] * channels, &mut tall);
         across.forward(&tall, channels, out);

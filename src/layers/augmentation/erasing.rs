@@ -33,7 +33,7 @@ augmentations! {
         scale: Range = Range::Between(0.02, 0.33),
         /// What fills the rectangle. Default: for each value a draw from a normal distribution whose deviation is the
         /// largest value of the range.
-        fill_value: Option<Filling> = None,
+        fill_value: Option<Filling> as Filling = None,
         /// The smallest and the largest value of an image, between which the filling is kept. Default: 0 and 255.
         value_range: [f64; 2] = BYTES,
     }
@@ -82,7 +82,11 @@ impl RandomErasing {
         let [height, width, channels] = size;
         let Erased { rows, columns, values } = erased;
         ensure!(
-            rows.end <= height && columns.end <= width && values.len() == rows.len() * columns.len() * channels,
+            rows.start <= rows.end
+                && columns.start <= columns.end
+                && rows.end <= height
+                && columns.end <= width
+                && values.len() == rows.len() * columns.len() * channels,
             Shape,
             "rows {rows:?} and columns {columns:?} with {} values do not fit an image of shape {size:?}",
             values.len()

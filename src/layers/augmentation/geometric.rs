@@ -51,7 +51,7 @@ augmentations! {
         /// By how much of the height, above -1 and up to 1: a number `f` means `-f` to `f`.
         height_factor: Range = Range::UpTo(0.0),
         /// By how much of the width. Default: as the height, which keeps proportions.
-        width_factor: Option<Range> = None,
+        width_factor: Option<Range> as Range = None,
         /// What comes in at the borders. Default: the image, reflected.
         fill_mode: FillMode = FillMode::default(),
         /// The value of borders with [`FillMode::Constant`]. Default: 0.

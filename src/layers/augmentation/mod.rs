@@ -53,7 +53,7 @@ use super::up_sampling::Interpolation;
 use crate::config::short_name;
 use crate::error::{Error, Result, ensure};
 use crate::kernels::warp::check_interpolation;
-use crate::layer::{Backward, Forward, Gradients, Values};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values};
 use crate::random::{self, Address, Rng};
 use crate::runtime::threads;
 use ndarray::{Array3, ArrayBase, Data, Ix3};
@@ -65,7 +65,7 @@ use std::sync::Mutex;
 /// `transform_images`).
 ///
 /// Sizes are `[height, width, channels]`; images have their channels last.
-pub trait Augmentation: Send + Sync + 'static {
+pub trait Augmentation: Layer {
     /// What is drawn for an image.
     type Parameters: Send + Sync;
 
@@ -110,7 +110,7 @@ pub trait Augmentation: Send + Sync + 'static {
     /// The image that these parameters make of an image `(height, width, channels)`.
     ///
     /// # Errors
-    /// When it cannot take such an image.
+    /// When its arguments are not possible, or it cannot take such an image or such parameters.
     fn apply(&self, image: &ArrayBase<impl Data<Elem = f32>, Ix3>, parameters: &Self::Parameters) -> Result<Array3<f32>>
     where
         Self: Sized,
@@ -128,7 +128,7 @@ pub trait Augmentation: Send + Sync + 'static {
     /// An image `(height, width, channels)` with parameters drawn for it.
     ///
     /// # Errors
-    /// When it cannot take such an image.
+    /// When its arguments are not possible, or it cannot take such an image.
     fn augment(&self, image: &ArrayBase<impl Data<Elem = f32>, Ix3>, draws: &mut Draws) -> Result<Array3<f32>>
     where
         Self: Sized,
@@ -287,11 +287,38 @@ impl Checked for Option<Filling> {}
 impl Checked for Option<Flip> {}
 impl Checked for Sizes<2> {}
 
+/// The method that sets a field: to a whole number (`as usize`), to some value of an option (`as` its type), or to
+/// whatever its type is made of.
+macro_rules! setter {
+    ($(#[$doc:meta])* $field:ident: $type:ty as usize) => {
+        $(#[$doc])*
+        pub fn $field(mut self, $field: usize) -> Self {
+            self.$field = $field;
+            self
+        }
+    };
+    ($(#[$doc:meta])* $field:ident: $type:ty as $some:ident) => {
+        $(#[$doc])*
+        pub fn $field(mut self, $field: impl Into<$some>) -> Self {
+            self.$field = Some($field.into());
+            self
+        }
+    };
+    ($(#[$doc:meta])* $field:ident: $type:ty) => {
+        $(#[$doc])*
+        pub fn $field(mut self, $field: impl Into<$type>) -> Self {
+            self.$field = $field.into();
+            self
+        }
+    };
+}
+use setter;
+
 /// The layers of [`Augmentation`]s: what a layer does in training, its arguments with their defaults, what `new` takes,
-/// and whether it has a seed.
+/// and whether it has a seed. What stands behind a field's `as` is for its [`setter`].
 macro_rules! augmentations {
     ($($(#[$doc:meta])* $class:ident $(= $class_name:literal)? ($($argument:ident: $given:ty),*) $([$seed:ident])? {
-        $($(#[$of:meta])* $field:ident: $type:ty = $default:expr,)*
+        $($(#[$of:meta])* $field:ident: $type:ty $(as $set:ident)? = $default:expr,)*
     })*) => { $(
         $(#[$doc])*
         ///
@@ -310,11 +337,7 @@ macro_rules! augmentations {
                 $class { $($argument: $argument.into(),)* ..Self::default() }
             }
 
-            $($(#[$of])*
-            pub fn $field(mut self, $field: impl Into<$type>) -> Self {
-                self.$field = $field.into();
-                self
-            })*
+            $($crate::layers::augmentation::setter! { $(#[$of])* $field: $type $(as $set)? })*
 
             $(/// A seed of the layer's own. Default: the model's.
             pub fn $seed(mut self, seed: u64) -> Self {
@@ -381,8 +404,9 @@ fn check_channels(size: [usize; 3], allowed: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// Checks an image of this size.
+/// Checks the layer's arguments and an image of this size.
 fn checked_size<A: Augmentation>(layer: &A, size: [usize; 3]) -> Result<()> {
+    layer.check()?;
     ensure!(
         size.iter().all(|n| *n > 0),
         Shape,
@@ -488,7 +512,7 @@ fn each_image(values: &mut [f32], image: usize, work: impl Fn(usize, &mut [f32])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::{Effects, Layer, Pass, Saved};
+    use crate::layer::{Effects, Pass, Saved};
     use crate::runtime::Workspace;
     use crate::tensor::Tensor;
     use std::sync::Arc;
@@ -510,7 +534,7 @@ mod tests {
             RandomPerspective::new().into(),
             RandomElasticTransform::new().into(),
             RandomErasing::new().into(),
-            RandomColorJitter::new().brightness_factor(Range::UpTo(0.3)).hue_factor(Range::UpTo(0.3)).into(),
+            RandomColorJitter::new().brightness_factor(0.3).hue_factor(0.3).into(),
             RandomGaussianBlur::new().into(),
             RandomCrop::new(4, 3).into(),
             RandAugment::new().into(),

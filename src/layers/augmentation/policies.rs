@@ -16,8 +16,8 @@ augmentations! {
     RandAugment() [seed] {
         /// The smallest and the largest value of an image. Default: 0 and 255.
         value_range: [f64; 2] = BYTES,
-        /// How many. Default: 2.
-        num_ops: usize = 2,
+        /// How many, at most 1024. Default: 2.
+        num_ops: usize as usize = 2,
         /// How strong they are, from 0 to 1: a number `f` means 0 to `f`. Default: 0.5.
         factor: Range = Range::Between(0.0, 0.5),
         /// How values between those of the image are found: nearest or bilinear. Default: bilinear.
@@ -29,10 +29,10 @@ augmentations! {
     AugMix() [seed] {
         /// The smallest and the largest value of an image. Default: 0 and 255.
         value_range: [f64; 2] = BYTES,
-        /// The number of chains. Default: 3.
-        num_chains: usize = 3,
-        /// The number of changes in a chain, each of which may be none. Default: 3.
-        chain_depth: usize = 3,
+        /// The number of chains, at most 1024. Default: 3.
+        num_chains: usize as usize = 3,
+        /// The number of changes in a chain, at most 1024, each of which may be none. Default: 3.
+        chain_depth: usize as usize = 3,
         /// How strong they are, from 0 to 1: a number `f` means 0 to `f`. Default: 0.3.
         factor: Range = Range::Between(0.0, 0.3),
         /// The parameter of the shares' distributions, above 0. Default: 1.
@@ -156,8 +156,15 @@ impl Operations {
     }
 }
 
+/// Checks that a number, of an argument called `name`, is one that a file may ask for.
+fn check_number(name: &str, number: usize) -> Result<()> {
+    ensure!(number <= 1024, Argument, "{name} is {number}; it must be at most 1024");
+    Ok(())
+}
+
 impl RandAugment {
     fn check_arguments(&self) -> Result<()> {
+        check_number("num_ops", self.num_ops)?;
         self.factor.check_within("factor", 0.0, 1.0)
     }
 
@@ -203,6 +210,8 @@ pub struct Chains {
 
 impl AugMix {
     fn check_arguments(&self) -> Result<()> {
+        check_number("num_chains", self.num_chains)?;
+        check_number("chain_depth", self.chain_depth)?;
         ensure!((f64::MIN_POSITIVE..).contains(&self.alpha), Argument, "alpha is {}; it must be above 0", self.alpha);
         self.factor.check_within("factor", 0.0, 1.0)
     }

@@ -38,7 +38,7 @@ augmentations! {
         /// The smallest and the largest value of an image. Default: 0 and 255.
         value_range: [f64; 2] = BYTES,
         /// The number of bins of the histogram, at least 2. Default: 256.
-        bins: usize = 256,
+        bins: usize as usize = 256,
     }
 }
 
