@@ -5,6 +5,7 @@ use cornu::prelude::*;
 use cornu::runtime::threads;
 use ndarray::{Array1, Array2};
 use ndarray_rand::rand::Rng as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 fn xor(n: usize) -> (Array2<f32>, Array1<u8>) {
@@ -142,11 +143,72 @@ fn steps_per_epoch_go_on_where_the_last_epoch_ended() {
     assert_eq!(epochs(&data, 2, None), (vec![5, 5], Some(5), starts(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4])));
     // Epochs of two batches: after the third the pass is at its last batch.
     assert_eq!(epochs(&data, 4, Some(2)), (vec![2, 2, 1, 2], Some(2), starts(&[0, 1, 2, 3, 4, 0, 1])));
+    // Epochs that end where passes do.
+    let unknown = data.filter(|_| Ok(true));
+    for data in [&data, &unknown] {
+        assert_eq!(epochs(data, 3, Some(5)).0, [5, 5, 5]);
+        assert_eq!(epochs(data, 3, Some(5)).2, starts(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4]));
+        let even = data.take(4);
+        let (counts, _, seen) = epochs(&even, 4, Some(2));
+        assert_eq!((counts, seen), (vec![2, 2, 2, 2], starts(&[0, 1, 2, 3, 0, 1, 2, 3])));
+    }
+    let (x_even, y_even) = xor(40);
+    let mut counter = Counter::default();
+    let fit = Fit::new().epochs(4).batch_size(10).steps_per_epoch(2).shuffle(false).verbose(0);
+    let mut by_arrays = classifier(1);
+    by_arrays.fit(&x_even, &y_even, fit.callback(&mut counter)).unwrap();
+    assert_eq!(counter.0, [2, 2, 2, 2]);
+    let mut by_dataset = classifier(1);
+    by_dataset.fit(&dataset(40).batch(10), (), Fit::new().epochs(4).steps_per_epoch(2).verbose(0)).unwrap();
+    assert_eq!(by_arrays.get_weights(), by_dataset.get_weights());
     // Without end.
     assert_eq!(epochs(&data.repeat(None), 3, Some(3)), (vec![3, 3, 3], Some(3), starts(&[0, 1, 2, 3, 4, 0, 1, 2, 3])));
     // Nobody knows how long it is.
-    let unknown = data.filter(|_| Ok(true));
     assert_eq!(epochs(&unknown, 2, None), (vec![5, 5], None, starts(&[0, 1, 2, 3, 4, 0, 1, 2, 3, 4])));
+}
+
+/// Counts the passes that are open.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Open(count.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Keeps how many passes are open whenever a batch is trained.
+struct Watch(Arc<AtomicUsize>, Vec<usize>);
+
+impl Callback for Watch {
+    fn on_train_batch_begin(&mut self, _: &mut cornu::Model, _: usize) -> Result<()> {
+        self.1.push(self.0.load(Ordering::SeqCst));
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pass_of_validation_ends_with_it() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = open.clone();
+    let endless = Dataset::from_generator(move |_| {
+        let pass = Open::new(&count);
+        (0..).map(move |i| {
+            let _pass = &pass;
+            Ok(Item::from((Tensor::full([2], i as f32 / 100.0), Tensor::zeros([]))))
+        })
+    });
+    let mut watch = Watch(open.clone(), Vec::new());
+    let fit = Fit::new().epochs(3).batch_size(10).verbose(0).callback(&mut watch);
+    let fit = fit.validation_data(&endless, ()).validation_steps(2);
+    classifier(1).fit(&dataset(20), (), fit).unwrap();
+    assert_eq!((watch.1, open.load(Ordering::SeqCst)), (vec![0; 6], 0));
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Table {
         let first = first.ok_or_else(|| Error::Data("the file is empty, expected a table".to_owned()));
         let place = || format!("file '{}'", path.display());
         let first = first.at(place)?;
-        let cells = cells(first.trim_start_matches('\u{feff}'), options.delimiter);
+        let cells = cells(&first, options.delimiter);
         let names: Vec<String> = match options.header {
             true => cells,
             false => (0..cells.len()).map(|i| i.to_string()).collect(),
@@ -229,6 +229,8 @@ impl Table {
                 self.layout.path.display(),
                 self.line
             );
+            // A byte order mark is no part of the first cell.
+            let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text.as_str() };
             if !text.trim().is_empty() {
                 return Ok(Some((self.line, text.trim_end_matches(['\n', '\r']).to_owned())));
             }
@@ -308,6 +310,12 @@ mod tests {
         assert_eq!(options.read(&path).unwrap().1, ndarray::array![[1.0, -1.0], [3.0, 4.0]]);
         let items: Vec<Item> = Dataset::from_csv(&path, options).unwrap().iter().collect::<Result<_>>().unwrap();
         assert_eq!((items[0].x[0].data(), items[0].y.len(), items.len()), (&[1.0, -1.0][..], 0, 2));
+        // A byte order mark before what is no header.
+        for text in ["\u{feff}1,2\n3,4\n", "\u{feff}\n1,2\n3,4\n"] {
+            let (_folder, path) = file(text);
+            let table = Csv::new().header(false).read(&path).unwrap().1;
+            assert_eq!(table, ndarray::array![[1.0, 2.0], [3.0, 4.0]]);
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl FileRows {
             header.numbers(&[])?;
             Ok(Some(FileRows { path: path.to_owned(), file: Mutex::new(file), header, start }))
         };
-        open().at(|| format!("file '{}'", path.display()))
+        open().in_file(path)
     }
 
     /// The number of rows.

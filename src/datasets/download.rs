@@ -36,16 +36,17 @@ pub(super) fn download(url: &str, path: &Path, checksum: Checksum) -> Result<()>
             return Ok(());
         }
         let begun = file.seek(SeekFrom::End(0)).map_err(io)?;
-        receive(url, &mut file, begun, &part)?;
+        receive(url, &mut file, begun, &part, PATIENCE)?;
         let mut found = sum(&mut file, checksum).map_err(io)?;
         if begun > 0 && !checksum.is(&found) {
             // What was there before may have been of another file.
             file.set_len(0).map_err(io)?;
-            receive(url, &mut file, 0, &part)?;
+            receive(url, &mut file, 0, &part, PATIENCE)?;
             found = sum(&mut file, checksum).map_err(io)?;
         }
         if !checksum.is(&found) {
-            let _ = fs::remove_file(&part);
+            // Emptied, not removed: another process may wait for the lock of this very file.
+            let _ = file.set_len(0);
             return Err(Error::Format(format!(
                 "what came has the checksum {found}, expected {}; the file there has changed",
                 checksum.text()
@@ -57,14 +58,16 @@ pub(super) fn download(url: &str, path: &Path, checksum: Checksum) -> Result<()>
     get().at(|| format!("download of {url}"))
 }
 
-/// Appends what is missing after the first `begun` bytes.
-fn receive(url: &str, file: &mut File, begun: u64, part: &Path) -> Result<()> {
+/// Appends what is missing after the first `begun` bytes. A server that says nothing for longer than `patience` is left.
+fn receive(url: &str, file: &mut File, begun: u64, part: &Path, patience: Duration) -> Result<()> {
     let io = |source| Error::io(part, source);
     let failed = |error: ureq::Error| Error::Data(format!("{error}; it can be tried again and goes on where it stood"));
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_connect(Some(PATIENCE))
-        .timeout_recv_response(Some(PATIENCE))
+        .timeout_connect(Some(patience))
+        .timeout_recv_response(Some(patience))
+        // The body has no time of its own, as nobody knows how large it is: each read of it has.
+        .timeout_per_read(Some(patience))
         .build();
     let mut request = ureq::Agent::from(config).get(url);
     if begun > 0 {
@@ -338,7 +341,33 @@ mod tests {
         let (_folder, path, part) = place();
         let (url, _) = serve(vec![another]);
         assert!(download(&url, &path, MD5).is_err());
-        assert!(!part.exists());
+        assert_eq!(fs::metadata(&part).unwrap().len(), 0);
         assert!(download("http://127.0.0.1:1/none", &path, MD5).is_err());
+        // Nothing of it is gone on from.
+        let (url, asked) = serve(vec![whole]);
+        download(&url, &path, MD5).unwrap();
+        assert_eq!((fs::read(&path).unwrap(), asked.lock().unwrap().clone()), (CONTENT.to_vec(), vec![None]));
+    }
+
+    #[test]
+    fn a_server_that_falls_silent_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/file.bin", listener.local_addr().unwrap());
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            request(&stream);
+            let (head, body) = broken(None);
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+            // The connection stays open and nothing more comes.
+            wait.recv_timeout(Duration::from_secs(30)).unwrap_err()
+        });
+        let mut file = tempfile::tempfile().unwrap();
+        let received = receive(&url, &mut file, 0, Path::new("part"), Duration::from_secs(2));
+        drop(done);
+        let error = received.unwrap_err().to_string();
+        assert!(error.contains("after 20 bytes"), "{error}");
+        // The client left first, not the server.
+        assert_eq!(server.join().unwrap(), std::sync::mpsc::RecvTimeoutError::Disconnected);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// More lists or numbers than any data set that is known here has.
-const MOST_VALUES: usize = 1 << 28;
+const MOST_VALUES: usize = 1 << 25;
 
 /// What a pickle has made so far.
 #[derive(Clone, Debug)]
@@ -43,6 +43,25 @@ pub(super) fn lists(bytes: &[u8]) -> Result<Vec<Vec<i64>>> {
 
 fn foreign(reason: &str) -> Error {
     Error::Format(format!("the array of objects cannot be read: {reason}"))
+}
+
+/// A tuple. Of tuples and arrays in it only the place matters: without them nothing nests deeper than the lists, however
+/// long a hostile file goes on, and dropping it takes little of the thread's stack.
+fn tuple(parts: Vec<Value>) -> Value {
+    Value::Tuple(parts.into_iter().map(shallow).collect())
+}
+
+fn shallow(value: Value) -> Value {
+    match value {
+        Value::Tuple(_) | Value::Object(_) => Value::Other,
+        value => value,
+    }
+}
+
+/// What a list may hold: for the same reason lists of lists are the deepest there are.
+fn in_list(value: Value) -> Result<Value> {
+    let deep = matches!(&value, Value::List(values) if values.iter().any(|value| matches!(value, Value::List(_))));
+    if deep { Err(foreign("a list holds lists of lists")) } else { Ok(shallow(value)) }
 }
 
 struct Reader<'a> {
@@ -117,13 +136,13 @@ impl Reader<'_> {
                 // Kept under a number, or named again.
                 b'q' => {
                     let number = u32::from(self.byte()?);
-                    self.keep(number);
+                    self.keep(number)?;
                 }
                 b'r' => {
                     let number = self.u32()?;
-                    self.keep(number);
+                    self.keep(number)?;
                 }
-                0x94 => self.keep(self.memo.len() as u32),
+                0x94 => self.keep(self.memo.len() as u32)?,
                 b'h' => {
                     let number = u32::from(self.byte()?);
                     self.again(number)?;
@@ -138,16 +157,16 @@ impl Reader<'_> {
                     let from = self.stack.len().checked_sub(usize::from(code - 0x84));
                     let from = from.ok_or_else(|| foreign("its stack is too small"))?;
                     let parts = self.stack.split_off(from);
-                    self.push(Value::Tuple(parts.into()))?;
+                    self.push(tuple(parts))?;
                 }
                 b't' => {
                     let parts = self.since_mark()?;
-                    self.push(Value::Tuple(parts.into()))?;
+                    self.push(tuple(parts))?;
                 }
                 b']' => self.push(Value::List(Vec::new()))?,
                 b'l' => {
                     let parts = self.since_mark()?;
-                    self.push(Value::List(parts))?;
+                    self.push(Value::List(parts.into_iter().map(in_list).collect::<Result<_>>()?))?;
                 }
                 b'a' => {
                     let value = self.pop()?;
@@ -183,9 +202,15 @@ impl Reader<'_> {
     }
 
     fn push(&mut self, value: Value) -> Result<()> {
+        self.count()?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    /// Takes note of one more value, on the stack or among those that are kept.
+    fn count(&mut self) -> Result<()> {
         self.values += 1;
         ensure!(self.values <= MOST_VALUES, Format, "the array of objects holds more than {MOST_VALUES} values");
-        self.stack.push(value);
         Ok(())
     }
 
@@ -201,14 +226,17 @@ impl Reader<'_> {
     }
 
     fn append(&mut self, values: Vec<Value>) -> Result<()> {
-        match self.stack.last_mut() {
-            Some(Value::List(list)) => list.extend(values),
-            _ => return Err(foreign("it appends to something that is no list")),
+        let Some(Value::List(list)) = self.stack.last_mut() else {
+            return Err(foreign("it appends to something that is no list"));
+        };
+        for value in values {
+            list.push(in_list(value)?);
         }
         Ok(())
     }
 
-    fn keep(&mut self, number: u32) {
+    fn keep(&mut self, number: u32) -> Result<()> {
+        self.count()?;
         let value = match self.stack.last() {
             Some(Value::Int(number)) => Value::Int(*number),
             Some(Value::Object(None)) => Value::Object(None),
@@ -216,6 +244,7 @@ impl Reader<'_> {
             Some(Value::Other) => Value::Other,
         };
         self.memo.insert(number, value);
+        Ok(())
     }
 
     fn again(&mut self, number: u32) -> Result<()> {
@@ -275,5 +304,22 @@ mod tests {
         says(b"\x80\x02cnumpy\nndarray\n)R(K\x01](](K\x01U\x01aeetb.", "something else than whole numbers");
         let good = lists(b"\x80\x02cnumpy\nndarray\n)R(K\x01](](K\x01M\x2c\x01J\xff\xff\xff\xffe]etb.");
         assert_eq!(good.unwrap(), [vec![1, 300, -1], vec![]]);
+    }
+
+    #[test]
+    fn what_nests_without_end_is_refused() {
+        let many = |codes: &[u8]| codes.repeat(1_000_000);
+        let says = |parts: &[&[u8]], text: &str| {
+            let error = lists(&parts.concat()).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+        };
+        // Tuples of one, tuples since marks, lists since marks, lists appended to lists.
+        says(&[b"\x80\x02)", &many(b"\x85"), b"."], "no array of lists");
+        says(&[&many(b"("), b")", &many(b"t"), b"."], "no array of lists");
+        says(&[&many(b"("), b"]", &many(b"l"), b"."], "lists of lists");
+        says(&[&many(b"]"), &many(b"a"), b"."], "lists of lists");
+        // In turns: lists in tuples in lists, and arrays filled with lists of such arrays.
+        says(&[&many(b"("), b")", &many(b"l\x85"), b"."], "no array of lists");
+        says(&[&many(b"(NNR"), b"]", &many(b"\x85bl"), b"."], "no array of lists");
     }
 }

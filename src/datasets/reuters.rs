@@ -47,8 +47,8 @@ mod tests {
     #[test]
     fn it_is_keras() {
         let folder = tempfile::tempdir().unwrap();
-        let small = include_bytes!("../../tests/fixtures/reuters_small.npz");
-        std::fs::write(folder.path().join("reuters.npz"), small).unwrap();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/reuters_small.npz");
+        std::fs::copy(file, folder.path().join("reuters.npz")).unwrap();
         let (train, test) = load(folder.path(), Words::new().num_words(250), 0.3).unwrap();
         assert_eq!(train.x[3..5], [vec![1, 171, 182, 39], vec![1, 212, 80, 48, 2, 124]]);
         assert_eq!(train.y, [0, 1, 3, 0, 3, 2]);

@@ -189,5 +189,5 @@ pub(super) fn read<const N: usize>(
         }
         <[Texts; N]>::try_from(parts).map_err(|_| Error::Format("it has too few arrays".to_owned()))
     };
-    read().at(|| format!("file '{}'", path.display()))
+    read().in_file(&path)
 }

@@ -63,8 +63,7 @@ impl<'a> Feed<'a> {
                     Argument,
                     "x is a Dataset, whose elements bring sample weights along; sample_weight is for arrays"
                 );
-                let batches = if dataset.is_batched() { (*dataset).clone() } else { dataset.batch(batch_size) };
-                let batches = batches.made_ahead();
+                let batches = dataset.batches(batch_size);
                 Source::Dataset { batches, pass: None, ahead: None, current: Item::default(), number: 0 }
             }
             Inputs::Arrays(_) => {
@@ -126,6 +125,16 @@ impl<'a> Feed<'a> {
 
     /// Begins a new pass if the last one is over.
     pub fn begin(&mut self, model: &Model, epoch: usize) -> Result<()> {
+        // An epoch of so many steps may have taken the last batch of a pass without asking for one more: only a look
+        // ahead tells. A pass that gave nothing yet is left alone, so that an empty dataset is still an error.
+        if !self.over
+            && let Source::Dataset { pass, ahead, number, .. } = &mut self.source
+            && *number > 0
+            && ahead.is_none()
+        {
+            *ahead = pass.as_mut().and_then(Iterator::next).transpose()?;
+            self.over = ahead.is_none();
+        }
         if !std::mem::take(&mut self.over) {
             return Ok(());
         }
@@ -144,9 +153,13 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// Ends the pass: the next [`begin`](Self::begin) starts a new one.
+    /// Ends the pass: the next [`begin`](Self::begin) starts a new one. The workers of a dataset and what they made ahead
+    /// do not outlive it.
     pub fn end(&mut self) {
         self.over = true;
+        if let Source::Dataset { pass, ahead, current, .. } = &mut self.source {
+            (*pass, *ahead, *current) = (None, None, Item::default());
+        }
     }
 
     /// The shape of a sample. A dataset makes its first batch for it, which is given again when its turn comes.

@@ -110,9 +110,9 @@ impl Model {
             Argument,
             "the dataset never ends; steps says how many batches to take"
         );
-        let batches = if dataset.is_batched() { dataset.clone() } else { dataset.batch(options.batch_size) };
+        let batches = dataset.batches(options.batch_size).pass(self.seed, 0);
         let mut parts: Vec<Vec<ArrayD<f32>>> = Vec::new();
-        for (i, item) in batches.made_ahead().pass(self.seed, 0).take(options.steps.unwrap_or(usize::MAX)).enumerate() {
+        for (i, item) in batches.take(options.steps.unwrap_or(usize::MAX)).enumerate() {
             let x = item?.x;
             let x: Vec<&dyn Rows> = x.iter().map(|x| x as &dyn Rows).collect();
             let outputs = self.predict_all(x, Predict { steps: None, ..options.clone() });

@@ -68,20 +68,22 @@ impl Dataset {
     /// # Ok::<(), cornu::Error>(())
     /// ```
     pub fn zip(&self, targets: &Dataset) -> Dataset {
-        self.zip_with(targets, |a, b| {
+        let pairs = self.zip_with(targets, |a, b| {
             ensure!(
                 a.y.is_empty() && b.y.is_empty(),
                 Argument,
                 "zip is for datasets without targets, and one of these has some; use zip_with"
             );
             Ok(Item { x: a.x, y: b.x, weights: a.weights.into_iter().chain(b.weights).collect() })
-        })
+        });
+        // This closure only moves.
+        Dataset { ready: self.ready && targets.ready, ..pairs }
     }
 
     /// The elements of two datasets, put together by `f`. It ends with the shorter of the two.
     pub fn zip_with(&self, other: &Dataset, f: impl Fn(Item, Item) -> Result<Item> + Send + Sync + 'static) -> Dataset {
         let both = Zip { first: self.stage.clone(), second: other.seeded(), f: Arc::new(f) };
-        Dataset { batched: self.batched && other.batched, ready: self.ready && other.ready, ..self.then(both) }
+        Dataset { batched: self.batched && other.batched, ready: false, ..self.then(both) }
     }
 
     /// Only the elements of which `keep` says yes. To find out they are made one after another; where that is much
@@ -98,7 +100,7 @@ impl Dataset {
             let keep = caught("the closure", || keep(&item)).at(|| format!("filter of element {i}"))?;
             Ok(keep.then_some(item))
         };
-        self.then(Sieve { above: self.stage.clone(), keep: Arc::new(keep) })
+        Dataset { ready: false, ..self.then(Sieve { above: self.stage.clone(), keep: Arc::new(keep) }) }
     }
 
     /// Leaves out elements that end in an error, and tells `seen` about each error (Keras: `ignore_errors`). They are

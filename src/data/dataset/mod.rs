@@ -126,9 +126,11 @@ impl Dataset {
         Dataset { batched: true, ..self.clone() }
     }
 
-    /// This dataset, made ahead unless it is already or costs too little for that.
-    pub(crate) fn made_ahead(&self) -> Dataset {
-        if self.ready { self.clone() } else { self.prefetch(Prefetch::new()) }
+    /// Batches for `fit` and its kin: of this size unless the elements are batches already, and made ahead unless they
+    /// are already or cost too little for that.
+    pub(crate) fn batches(&self, size: usize) -> Dataset {
+        let batches = if self.batched { self.clone() } else { self.batch(size) };
+        if batches.ready { batches } else { batches.prefetch(Prefetch::new()) }
     }
 
     /// The elements of epoch 0.

@@ -74,7 +74,7 @@ impl Stage for Prefetched {
         let jobs = self.above.jobs(pass);
         let workers =
             self.options.workers.unwrap_or_else(|| if cfg!(feature = "parallel") { threads::count() } else { 0 });
-        let ahead = self.options.ahead.unwrap_or(workers + 2);
+        let ahead = self.options.ahead.unwrap_or(workers.saturating_add(2));
         match workers.min(ahead) {
             0 => jobs,
             workers => Box::new(Ahead::start(jobs, workers, ahead).map(Job::ready)),
@@ -142,7 +142,7 @@ impl Queue {
     /// Makes the next element when there is room for it; whether there may be more.
     fn make_one(&self) -> bool {
         let mut state = lock(&self.state);
-        while !state.stopped && state.end.is_none() && state.taken >= state.next + self.ahead {
+        while !state.stopped && state.end.is_none() && state.taken >= state.next.saturating_add(self.ahead) {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.stopped || state.end.is_some() {

@@ -218,6 +218,26 @@ fn no_more_is_made_than_may_wait() {
 }
 
 #[test]
+fn any_number_may_wait() {
+    // Slow enough that the first are taken while others are still to be made.
+    let slow = numbers(50).map(|item| {
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(item)
+    });
+    assert_eq!(values(&slow.prefetch(usize::MAX)), up_to(50));
+    assert_eq!(values(&slow.prefetch(Prefetch::new().workers(2).ahead(usize::MAX))), up_to(50));
+}
+
+#[test]
+fn what_runs_a_closure_is_made_ahead() {
+    let (data, labels) = (numbers(4), Dataset::from_arrays(vec![1, 2, 3, 4], ()).unwrap());
+    let inputs = Dataset::from_arrays(vec![1, 2, 3, 4], ()).unwrap();
+    assert!(data.ready && inputs.zip(&labels).ready && inputs.prefetch(2).zip(&labels).ready);
+    assert!(!inputs.map(Ok).zip(&labels).ready && !data.map(Ok).ready);
+    assert!(!data.zip_with(&labels, |a, _| Ok(a)).ready && !data.filter(|_| Ok(true)).ready);
+}
+
+#[test]
 fn dropping_an_iteration_ends_its_threads_and_frees_what_they_hold() {
     let held = Arc::new(());
     let inside = held.clone();
@@ -337,7 +357,8 @@ fn numpys_files_are_read_row_by_row() {
     assert!(last.contains("x.npy") && last.contains("row 4") && last.contains("cut off"), "{last}");
     let error = Dataset::from_npy(&path).unwrap_err().to_string();
     assert!(error.contains("x.npy") && error.contains("cut off"), "{error}");
-    assert!(Dataset::from_npy(folder.path().join("none.npy")).is_err());
+    let absent = Dataset::from_npy(folder.path().join("none.npy")).unwrap_err().to_string();
+    assert_eq!(absent.matches("none.npy").count(), 1, "{absent}");
     npy::write(&path, &arr0(1.0).into_dyn()).unwrap();
     assert!(Dataset::from_npy(&path).unwrap_err().to_string().contains("first axis"));
     npy::write(&path, &ndarray::Array2::zeros((0, 4)).into_dyn()).unwrap();
