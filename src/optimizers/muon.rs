@@ -1,9 +1,10 @@
 //! Muon.
 
+use super::adam::check_moments;
 use super::{Optimizer, Options, Slot, Step, check_fraction, flush, optimizer, slots, squares};
 use crate::config::{self, Config};
-use crate::error::Result;
-use crate::kernels::gemm::{Mat, MatMut, gemm_parallel};
+use crate::error::{Context, Result};
+use crate::kernels::gemm::{Mat, MatMut, gemm_parallel, transpose};
 use crate::kernels::vectorised;
 
 optimizer! {
@@ -60,14 +61,14 @@ impl Muon {
         let norm = (squares(&x).sqrt() + 1e-7) as f32;
         x.iter_mut().for_each(|x| *x /= norm);
         let [a, b, c] = [self.muon_a, self.muon_b, self.muon_c].map(|factor| factor as f32);
-        let (mut square, mut sum) = (vec![0.0; n * n], vec![0.0; n * n]);
+        let (mut square, mut sum, mut next) = (vec![0.0; n * n], vec![0.0; n * n], vec![0.0; n * k]);
         for _ in 0..self.ns_steps {
             gemm_parallel(1.0, Mat::new(&x, n, k), Mat::new(&x, n, k).t(), 0.0, MatMut::new(&mut square, n, n));
             sum.copy_from_slice(&square);
             gemm_parallel(c, Mat::new(&square, n, n), Mat::new(&square, n, n), b, MatMut::new(&mut sum, n, n));
-            let mut next = x.clone();
+            next.copy_from_slice(&x);
             gemm_parallel(1.0, Mat::new(&sum, n, n), Mat::new(&x, n, k), a, MatMut::new(&mut next, n, k));
-            x = next;
+            std::mem::swap(&mut x, &mut next);
         }
         if rows > cols { transposed(&x, cols, rows) } else { x }
     }
@@ -75,7 +76,9 @@ impl Muon {
 
 /// A matrix of so many rows and columns with these exchanged.
 fn transposed(x: &[f32], rows: usize, cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|col| (0..rows).map(move |row| x[row * cols + col])).collect()
+    let mut to = vec![0.0; x.len()];
+    transpose(Mat::new(x, rows, cols), &mut to);
+    to
 }
 
 impl Optimizer for Muon {
@@ -83,11 +86,9 @@ impl Optimizer for Muon {
         config::of(self)
     }
     fn check(&self) -> Result<()> {
-        check_fraction("adam_beta_1", self.adam_beta_1)?;
-        check_fraction("adam_beta_2", self.adam_beta_2)?;
+        check_moments(self.adam_beta_1, self.adam_beta_2, self.epsilon).at(|| "Muon's AdamW".to_owned())?;
         check_fraction("momentum", self.momentum)?;
-        config::check_non_negative("adam_weight_decay", self.adam_weight_decay.unwrap_or(0.0))?;
-        config::check_non_negative("epsilon", self.epsilon)
+        config::check_non_negative("adam_weight_decay", self.adam_weight_decay.unwrap_or(0.0))
     }
     fn options(&self) -> &Options {
         &self.options

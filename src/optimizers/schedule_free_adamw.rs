@@ -36,7 +36,9 @@ impl Optimizer for ScheduleFreeAdamW {
             Argument,
             "beta_1 is {beta_1}; it must be above 0 and at most 1, since the mean is found by a division by it"
         );
-        check_fraction("beta_2", self.beta_2)?;
+        let beta_2 = self.beta_2;
+        check_fraction("beta_2", beta_2)?;
+        ensure!(beta_2 < 1.0, Argument, "beta_2 is {beta_2}; it must be below 1");
         config::check_non_negative("epsilon", self.epsilon)
     }
     fn elementwise(&self) -> bool {

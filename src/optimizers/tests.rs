@@ -598,6 +598,10 @@ fn wrong_arguments_are_named() {
         (Ftrl::new(0.1).l1_regularization_strength(-1.0).into(), "l1_regularization_strength is -1"),
         (Lion::new(0.1).beta_1(0.0).into(), "beta_1 is 0"),
         (Adafactor::new(0.1).clip_threshold(0.0).into(), "clip_threshold is 0"),
+        (Muon::new(0.1).adam_beta_1(1.0).into(), "Muon's AdamW: beta_1 is 1 and beta_2 0.999; both must be below 1"),
+        (Muon::new(0.1).adam_beta_2(1.0).into(), "Muon's AdamW: beta_1 is 0.9 and beta_2 1; both must be below 1"),
+        (Muon::new(0.1).adam_beta_2(1.5).into(), "Muon's AdamW: beta_2 is 1.5"),
+        (ScheduleFreeAdamW::new(0.1).beta_2(1.0).into(), "beta_2 is 1; it must be below 1"),
         ("adma".into(), "did you mean 'adam'"),
     ] {
         let error = error(optimizer);

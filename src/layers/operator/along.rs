@@ -316,8 +316,8 @@ impl Along {
             for (j, dx) in dx.chunks_exact_mut(n).enumerate() {
                 let row = i * many + j;
                 let x = &x.data()[row * n..][..n];
-                let part = |all: &Tensor| all.data()[row * m..][..m].to_vec();
-                self.row_back(x, &part(&y), &part(&g), of_second.as_ref().map(part).as_deref(), dx);
+                let of_second = of_second.as_ref().map(|g| part(g, row, m));
+                self.row_back(x, part(&y, row, m), part(&g, row, m), of_second, dx);
             }
         });
         transpose_if(dx, &inverse(&plan.order)).map(Some)
@@ -357,8 +357,8 @@ impl Along {
                     (*y, *second) = (x[i], i as f32);
                 }
             }
-            Along::Argmax { .. } => y[0] = descending(x)[0] as f32,
-            Along::Argmin { .. } => y[0] = ascending(x)[0] as f32,
+            Along::Argmax { .. } => y[0] = first(x, |a, b| a > b) as f32,
+            Along::Argmin { .. } => y[0] = first(x, |a, b| a < b) as f32,
             Along::Prod { .. } => y[0] = x.iter().map(|&x| f64::from(x)).product::<f64>() as f32,
             Along::Var { .. } => y[0] = variance(mean()) as f32,
             Along::Std { .. } => y[0] = variance(mean()).sqrt() as f32,
@@ -431,9 +431,15 @@ impl Along {
                 descending(x).into_iter().zip(g).for_each(|(i, g)| dx[i] = *g);
             }
             Along::Prod { .. } => {
-                for (i, dx) in dx.iter_mut().enumerate() {
-                    let others = x[..i].iter().chain(&x[i + 1..]).copied().map(wide).product::<f64>();
-                    *dx = (wide(g[0]) * others) as f32;
+                // Without a division too: the product of those behind times that of those before.
+                let mut behind = vec![1.0; n];
+                for i in (1..n).rev() {
+                    behind[i - 1] = behind[i] * wide(x[i]);
+                }
+                let mut before = 1.0;
+                for ((dx, x), behind) in dx.iter_mut().zip(x).zip(behind) {
+                    *dx = (wide(g[0]) * (before * behind)) as f32;
+                    before *= wide(*x);
                 }
             }
             Along::Var { .. } => {
@@ -519,6 +525,20 @@ impl Rows {
 /// The axes in this order, which is often the order that they have.
 fn transpose_if(x: Tensor, order: &[usize]) -> Result<Tensor> {
     if order.is_sorted() { Ok(x) } else { transpose(&x, order) }
+}
+
+/// The values of a row in a tensor of rows of `m`.
+fn part(all: &Tensor, row: usize, m: usize) -> &[f32] {
+    &all.data()[row * m..][..m]
+}
+
+/// The place of the value that beats all others, the first of equal ones; NaN beats every number, as in NumPy.
+fn first(x: &[f32], beats: impl Fn(f32, f32) -> bool) -> usize {
+    let better = |best: usize, (i, &value): (usize, &f32)| {
+        let ahead = beats(value, x[best]) || value.is_nan() && !x[best].is_nan();
+        if ahead { i } else { best }
+    };
+    x.iter().enumerate().fold(0, better)
 }
 
 /// The places of the values, the smallest first, equal ones in their order.

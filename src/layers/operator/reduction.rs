@@ -37,6 +37,8 @@ pub(super) fn reduce(
     let n: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
     cx.save_shape(x.shape());
     let y = match how {
+        // Of nothing, as in NumPy: none is there, and all are.
+        Reduction::Any | Reduction::All if n == 0 => Tensor::full(&ones, f32::from(u8::from(how == Reduction::All))),
         Reduction::Any | Reduction::All => {
             let any = how == Reduction::Any;
             let mut y = each(x, |x| f32::from(u8::from(x != 0.0)));

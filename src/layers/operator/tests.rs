@@ -77,6 +77,39 @@ fn comparisons_give_zeros_and_ones() {
     let over = |how| apply(Operator::unary(Function::Reduce { how, axes: vec![1], keepdims: false }), &x);
     assert_eq!(over(Reduction::Any).into_vec(), [1.0, 1.0]);
     assert_eq!(over(Reduction::All).into_vec(), [0.0, 1.0]);
+    // Of nothing, as in NumPy.
+    for (axes, shape) in [(vec![1], vec![2]), (vec![1, 2], vec![2]), (vec![2], vec![2, 0])] {
+        for (how, value) in [(Reduction::Any, 0.0), (Reduction::All, 1.0)] {
+            let reduce = Function::Reduce { how, axes: axes.clone(), keepdims: false };
+            let sizes: &[usize] = if axes == [1] { &[2, 0] } else { &[2, 0, 3] };
+            assert_eq!(apply(Operator::unary(reduce), &Tensor::zeros(sizes)), Tensor::full(&shape, value));
+        }
+    }
+}
+
+#[test]
+fn extremes_are_the_first_of_equal_values_and_nan_is_one() {
+    let axis = || Some(Integers::One(-1));
+    let places = |values: &[f32]| {
+        let x = tensor(&[1, values.len()], values);
+        let place = |along| apply(Operator::along(along), &x).into_vec()[0];
+        let (max, min) =
+            (Along::Argmax { axis: axis(), keepdims: false }, Along::Argmin { axis: axis(), keepdims: false });
+        (place(max), place(min))
+    };
+    assert_eq!(places(&[2.0, 5.0, 1.0, 5.0, 1.0]), (1.0, 2.0));
+    assert_eq!(places(&[-0.0, 0.0]), (0.0, 0.0));
+    assert_eq!(places(&[0.0, -0.0]), (0.0, 0.0));
+    assert_eq!(places(&[3.0, f32::NAN, f32::INFINITY, -f32::NAN, f32::NEG_INFINITY]), (1.0, 1.0));
+    assert_eq!(places(&[f32::NEG_INFINITY]), (0.0, 0.0));
+}
+
+#[test]
+fn products_with_zeros_have_gradients() {
+    let prod = || Operator::along(Along::Prod { axis: Some(Integers::One(1)), keepdims: false });
+    for values in [[0.7, -1.2, 0.4, 1.9], [0.7, 0.0, 0.4, 1.9], [0.0, 0.8, 0.4, 0.0]] {
+        GradientCheck::new().layer_at(prod(), &[tensor(&[1, 4], &values)]).unwrap();
+    }
 }
 
 #[test]
