@@ -52,7 +52,8 @@
 //! | `progress` | yes | a moving progress bar in terminals |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
-//! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG; folders of them as datasets |
+//! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
+//! | `vision` | no | what the examples `augmentation` and `image_processing` need, the crates imageproc and ab_glyph; brings `image` |
 //! | `download` | no | [`datasets`] from the network |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |

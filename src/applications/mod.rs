@@ -32,7 +32,7 @@
 //!
 //! # Pretrained weights
 //!
-//! cornu downloads nothing. `weights(path)` takes a file that you have: Keras' own
+//! Weights are not downloaded. `weights(path)` takes a file that you have: Keras' own
 //! (`vgg16_weights_tf_dim_ordering_tf_kernels.h5`, with `_notop` for `include_top(false)`), a `.weights.h5` or a
 //! `.keras` of the same network. Each network wants its images as they were when it was trained, by the
 //! `preprocess_input` of its module, and [`decode_predictions`] names the classes:

@@ -12,7 +12,7 @@ use std::sync::Arc;
 ///
 /// A reference to any `ndarray` array or view of floats, integers or booleans converts into it:
 /// `model.fit(&x, &y, …)`; several inputs are `[&a as &dyn Rows, &b]`. So does a reference to a dataset, with `()` in
-/// the place of the targets: `model.fit(&dataset, (), …)`.
+/// the place of the targets: `model.fit(&dataset, (), …)`; and to a folder of images.
 #[derive(Clone)]
 pub enum Inputs<'a> {
     /// Arrays; none stand for `()`.
@@ -42,6 +42,42 @@ impl<'a> From<Vec<&'a dyn Rows>> for Inputs<'a> {
 impl<'a> From<&'a Dataset> for Inputs<'a> {
     fn from(dataset: &'a Dataset) -> Self {
         Inputs::Dataset(dataset)
+    }
+}
+
+/// A folder of images is its dataset.
+///
+/// ```
+/// use cornu::data::image_dataset_from_directory;
+/// use cornu::prelude::*;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let photographs = folder.path();
+/// # for class in ["cat", "dog"] {
+/// #     std::fs::create_dir(photographs.join(class)).unwrap();
+/// #     for i in 0..4 {
+/// #         let pixels = ndarray::Array3::from_elem((8, 8, 3), 40.0 * i as f32);
+/// #         cornu::data::image::save_img(photographs.join(class).join(format!("{i}.png")), &pixels)?;
+/// #     }
+/// # }
+/// let (train, validation) = image_dataset_from_directory(photographs)
+///     .image_size(8, 8)
+///     .validation_split(0.25)
+///     .seed(1)
+///     .verbose(false)
+///     .load_both()?;
+/// let mut model = Sequential::new().with_seed(1);
+/// model.add(Input::new([8, 8, 3])).add(Rescaling::new(1.0 / 255.0)).add(Flatten::new());
+/// model.add(Dense::new(2).activation("softmax"));
+/// model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])?;
+/// let history = model.fit(&train, (), Fit::new().epochs(2).validation_data(&validation, ()).verbose(0))?;
+/// let scores = model.evaluate(&validation, (), Evaluate::default())?;
+/// assert!((history.last("val_loss").unwrap() - scores["loss"]).abs() < 1e-6);
+/// # Ok::<(), cornu::Error>(())
+/// ```
+#[cfg(feature = "image")]
+impl<'a> From<&'a crate::data::ImageDataset> for Inputs<'a> {
+    fn from(images: &'a crate::data::ImageDataset) -> Self {
+        Inputs::Dataset(&images.dataset)
     }
 }
 
