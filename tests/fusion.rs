@@ -241,6 +241,72 @@ fn layers_of_users() {
     assert_close(fused.as_slice().unwrap(), &want);
 }
 
+#[test]
+fn poolings() {
+    for channels in [3, 8, 20, 40] {
+        for [h, w] in [[8, 12], [9, 7], [30, 20]] {
+            let convolution = || Conv2D::new(channels, 3).padding(Padding::Same);
+            check([h, w, 5], |x| MaxPooling2D::new(2).call(convolution().activation("relu").call(x)?));
+            check([h, w, 5], |x| MaxPooling2D::new([3, 2]).call(Conv2D::new(channels, 2).call(x)?));
+            check([h, w, 5], |x| {
+                MaxPooling2D::new(2).call(ReLU::new().max_value(2.0).call(normalized(convolution(), x)?)?)
+            });
+            check([h, w, 5], |x| MaxPooling2D::new(2).call(normalized(convolution(), x)?));
+            check([h, w, 5], |x| MaxPooling2D::new(2).call(SeparableConv2D::new(channels, 3).call(x)?));
+            check([h, w, channels], |x| MaxPooling2D::new(2).call(DepthwiseConv2D::new(3).activation("relu").call(x)?));
+            // What is in between is not done by the convolution, or another pooling.
+            check([h, w, 5], |x| MaxPooling2D::new(2).call(convolution().activation("tanh").call(x)?));
+            check([h, w, 5], |x| MaxPooling2D::new(3).strides(2).call(convolution().call(x)?));
+            check([h, w, 5], |x| MaxPooling2D::new(2).padding(Padding::Same).call(convolution().call(x)?));
+            check([5, h, w], |x| {
+                let first = DataFormat::ChannelsFirst;
+                MaxPooling2D::new(2).data_format(first).call(Conv2D::new(channels, 3).data_format(first).call(x)?)
+            });
+            check([h, w, channels], |x| {
+                let y = Add::new().call([x, &convolution().call(x)?])?;
+                MaxPooling2D::new(2).call(Activation::relu().call(y)?)
+            });
+            // Somebody else reads the results.
+            check([h, w, channels], |x| {
+                let y = convolution().call(x)?;
+                Concatenate::new().call([
+                    &GlobalMaxPooling2D::new().call(MaxPooling2D::new(2).call(&y)?)?,
+                    &GlobalAveragePooling2D::new().call(&y)?,
+                ])
+            });
+        }
+    }
+}
+
+/// A pooling is fused: a layer that says that it pools, and gives zeros, shows it.
+#[test]
+fn poolings_are_fused() {
+    use cornu::layer::{Backward, Forward, Gradients, Values};
+
+    struct Zeros;
+    impl Layer for Zeros {
+        fn output_shapes(&self, _: &[Shape]) -> cornu::Result<Vec<Shape>> {
+            Ok(vec![Shape::batch_of([3, 3, 4])])
+        }
+        fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> cornu::Result<Values> {
+            Ok(Tensor::zeros([inputs[0].batch(), 3, 3, 4]).into())
+        }
+        fn backward(&self, gradients: Values, _: &mut Backward<'_>) -> cornu::Result<Gradients> {
+            Ok(gradients.one()?.into())
+        }
+        fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+            Some(Fusible::MaxPooling([2, 2]))
+        }
+    }
+    let image = Input::new([6, 6, 3]).node();
+    let y = Conv2D::new(4, 1).activation("relu").call(&image).unwrap();
+    let model = Model::new(&image, &Zeros.call(&y).unwrap()).unwrap();
+    let pooled = Model::new(&image, &MaxPooling2D::new(2).call(&y).unwrap()).unwrap();
+    let x = values([2, 6, 6, 3]);
+    let (got, want) = (model.predict(&x, Predict::new()).unwrap(), one_by_one(&pooled, &x));
+    assert_close(got.as_slice().unwrap(), want.data());
+}
+
 /// A sum is fused: a layer that says that it adds, and does not, shows it.
 #[test]
 fn sums_are_fused() {

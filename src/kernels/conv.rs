@@ -257,14 +257,30 @@ impl Conv2d {
         y: &mut [f32],
         workspace: &Workspace,
     ) {
-        self.check(x.len(), kernel.len(), y.len());
-        epilogue.check(self.out_c, y.len());
+        epilogue.check(self.out_c, self.output_len());
+        assert_eq!(y.len(), epilogue.stored(self.output_len()), "length of the output");
+        self.check(x.len(), kernel.len(), self.output_len());
         let isa = Isa::get();
-        if let Some(packed) = packed.filter(|packed| matches!(packed.layout(), Layout::Winograd { .. })) {
+        let winograd = packed.filter(|packed| matches!(packed.layout(), Layout::Winograd { .. }));
+        let plan = plan::forward(self, isa);
+        if let Some(pool) = epilogue.pool {
+            let at_once = match (&plan, winograd) {
+                (_, Some(_)) => pool.is_two_by_two(),
+                (plan::Forward::Depthwise, _) => false,
+                (plan::Forward::Wide(wide), _) => wide.wide.pools_lines(isa, &pool),
+                (plan::Forward::Product, _) => self.pools_lines(isa, &pool),
+            };
+            if !at_once {
+                let mut all = workspace.take(self.output_len());
+                self.forward_packed(x, kernel, packed, Epilogue { pool: None, ..epilogue }, &mut all, workspace);
+                pool.max_forward(&all, y);
+                return workspace.give(all);
+            }
+        }
+        if let Some(packed) = winograd {
             assert!(self.is_winograd() && epilogue.gate.is_none(), "a turned kernel for another convolution");
             return self.winograd(isa, x, packed, epilogue, y, workspace);
         }
-        let plan = plan::forward(self, isa);
         let product = matches!(plan, plan::Forward::Product);
         if let Some(scale) = epilogue.scale.filter(|_| !product) {
             // These kernels are small.

@@ -1,11 +1,12 @@
 //! What is done to the results of a product while they are still in registers.
 
+use super::pool::Pool2d;
 use super::simd::Lanes;
 use super::tile::{End, Start};
 use super::vectorised;
 
 /// What is done to each result before it is stored: first the scale, then the bias, then the sum, then the ReLU or the
-/// gate.
+/// gate; of windows of these results the largest ones are stored.
 ///
 /// ```
 /// use cornu::kernels::{Epilogue, gemm::{Mat, gemm_with}};
@@ -30,6 +31,9 @@ pub struct Epilogue<'a> {
     /// Values that lie as the results do: where one is not above 0, the result becomes 0. That is the gradient of a
     /// ReLU that gave these values. Not together with `relu`.
     pub gate: Option<&'a [f32]>,
+    /// A pooling, whose input the results are: the largest value of each window is stored in place of all. Of
+    /// convolutions over two axes alone, and not together with `sum` or `gate`.
+    pub pool: Option<Pool2d>,
 }
 
 impl<'a> From<Option<&'a [f32]>> for Epilogue<'a> {
@@ -47,6 +51,13 @@ impl<'a> Epilogue<'a> {
         assert!(self.bias.is_none_or(|bias| bias.len() == columns), "length of the bias");
         assert!(self.relu || self.most.is_none(), "only a ReLU has an upper limit");
         assert!(self.gate.is_none_or(|gate| gate.len() == results && !self.relu), "length of the gate");
+        assert!(self.pool.is_none_or(|pool| pool.input_len() == results), "size of the results that are pooled");
+        assert!(self.pool.is_none() || !self.sum && self.gate.is_none(), "results that are pooled lie nowhere");
+    }
+
+    /// How many of so many results are stored.
+    pub(super) fn stored(&self, results: usize) -> usize {
+        self.pool.map_or(results, |pool| pool.output_len())
     }
 
     /// What the sums of the columns from this one on begin with.

@@ -93,6 +93,21 @@ impl Pool2d {
         });
     }
 
+    /// Whether each line of results comes from two lines of an image of its own, all of them whole, so that lines can be
+    /// pooled without their images.
+    pub(super) fn pairs_lines(&self) -> bool {
+        self.is_two_by_two() && 2 * self.out_h == self.in_h
+    }
+
+    /// [`max_forward`](Self::max_forward) of some lines of such a pooling, on this thread.
+    pub(super) fn max_of_lines(&self, isa: Isa, x: &[f32], y: &mut [f32]) {
+        let lines = x.len() / (self.in_w * self.channels);
+        let g = &Pool2d { batch: 1, in_h: lines, out_h: lines / 2, ..*self };
+        assert!(g.pairs_lines(), "lines that are not pooled in pairs");
+        g.check(x.len(), y.len());
+        isa.run(MaxForward { g, x, y });
+    }
+
     /// The gradient by `x` of [`max_forward`](Self::max_forward), into `dx`, from `x`, `y` and the gradient by `y`:
     /// that of a window goes to its first cell, in row-major order, that equals the maximum. Where `relu` says that `x`
     /// is a ReLU's output, it also goes back through that: of a maximum of 0 or NaN nothing is left.
@@ -166,7 +181,7 @@ impl Pool2d {
     }
 
     /// Whether all windows are whole and 2 x 2, side by side: by far the most frequent pooling.
-    fn is_two_by_two(&self) -> bool {
+    pub(super) fn is_two_by_two(&self) -> bool {
         let sizes = [self.pool_h, self.pool_w, self.stride_h, self.stride_w];
         sizes == [2; 4]
             && (self.pad_top, self.pad_left) == (0, 0)

@@ -330,6 +330,7 @@ macro_rules! unroll {
         })*
     };
 }
+pub(super) use unroll;
 
 /// A tile of `ROWS` rows and `VECTORS` vectors; `BY_ROWS` says how `a` is read, `MASKED` whether the last vector of a
 /// row of `b` is.

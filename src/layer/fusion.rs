@@ -17,6 +17,9 @@ pub enum Fusible {
     Sum,
     /// Applies an activation, to each value or, as softmax, to the last axis.
     Activation(Activation),
+    /// Takes the largest value of each window of so many rows and columns of an image, channels last. Windows do not
+    /// overlap, and where one is not whole it is left out.
+    MaxPooling([usize; 2]),
 }
 
 /// What the executor asks of a layer besides its own work, because the layer [said that it can](super::Layer::fuses).
@@ -32,4 +35,6 @@ pub struct Fused {
     pub sum: Option<Tensor>,
     /// This is applied to them.
     pub activation: Option<Activation>,
+    /// Of windows of so many rows and columns of them the largest are given: see [`Fusible::MaxPooling`].
+    pub max_pooling: Option<[usize; 2]>,
 }

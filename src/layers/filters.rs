@@ -1,12 +1,13 @@
 //! What the layers with one kernel that slides share: one pass forward and one back.
 
 use super::{Activation, DataFormat, activate, deactivate, save_activated};
-use crate::error::{Result, ensure};
+use crate::error::{Error, Result, ensure};
 use crate::kernels::Epilogue;
 use crate::kernels::conv3d::Conv3d;
+use crate::kernels::pool::Pool2d;
 use crate::kernels::reduce;
 use crate::layer::{Backward, Forward, Fused, Fusible, Gradients, Param};
-use crate::shape::Dims;
+use crate::shape::{Dims, Padding};
 use crate::tensor::Tensor;
 
 /// A kernel and what is done around it.
@@ -28,13 +29,21 @@ fn rectifier(activation: &Activation) -> Option<Option<f32>> {
     }
 }
 
+/// The pooling of outputs of these dimensions by windows that do not overlap.
+fn pooling(dims: &[usize], window: [usize; 2]) -> Result<Pool2d> {
+    let &[batch, height, width, channels] = dims else {
+        return Err(Error::Shape(format!("a pooling by rows and columns of an output with the dimensions {dims:?}")));
+    };
+    Pool2d::new([batch, height, width, channels], window, window, Padding::Valid)
+}
+
 impl Filters<'_> {
     /// Convolves `x`, whose channels are last; the output has the dimensions `dims`. What is `fused` comes instead of
     /// the activation.
     pub fn forward(&self, x: Tensor, g: &Conv3d, dims: Dims, fused: Fused, cx: &mut Forward<'_>) -> Result<Tensor> {
         let kernel = self.kernel.value();
         self.check(g.kernel_len(), &kernel, &x)?;
-        let Fused { affine, sum, activation, .. } = fused;
+        let Fused { affine, sum, activation, max_pooling, .. } = fused;
         let channels = dims.last().copied().unwrap_or(0);
         for values in affine.iter().flatten() {
             ensure!(
@@ -66,7 +75,11 @@ impl Filters<'_> {
             relu,
             most,
             gate: None,
+            pool: max_pooling.map(|window| pooling(&dims, window)).transpose()?,
         };
+        let dims = epilogue
+            .pool
+            .map_or(dims, |pool| [pool.batch, pool.out_h, pool.out_w, pool.channels].into_iter().collect());
         let mut y = sum.unwrap_or_else(|| cx.scratch(&dims));
         ensure!(y.shape() == &dims[..], Shape, "shapes {:?} and {:?} are added but differ", y.shape(), &dims[..]);
         let layouts = [g.winograd_layout().filter(|_| !cx.recording()), g.forward_layout()].into_iter().flatten();
@@ -81,17 +94,27 @@ impl Filters<'_> {
         activate(self.activation, y, cx)
     }
 
-    /// Whether [`forward`](Self::forward) can do this one after the other: a normalization, a sum, and a ReLU, each of
-    /// them if there is one.
+    /// Whether [`forward`](Self::forward) can do this one after the other: a normalization, a sum or a pooling, and a
+    /// ReLU, each of them if there is one.
     pub fn fuses(&self, what: &[Fusible]) -> bool {
+        if self.data_format == DataFormat::ChannelsFirst {
+            return false;
+        }
+        if let [Fusible::MaxPooling(_)] = what {
+            return *self.activation == Activation::Linear || rectifier(self.activation).is_some();
+        }
         let rest = what.strip_prefix(&[Fusible::Affine]).unwrap_or(what);
-        let rest = rest.strip_prefix(&[Fusible::Sum]).unwrap_or(rest);
-        let ends = match rest {
+        let ends = |rest: &[Fusible]| match rest {
             [] => true,
-            [Fusible::Activation(activation)] => rectifier(activation).is_some(),
+            [Fusible::Activation(activation), rest @ ..] => rectifier(activation).is_some() && rest.is_empty(),
             _ => false,
         };
-        ends && *self.activation == Activation::Linear && self.data_format == DataFormat::ChannelsLast
+        let ends = match rest {
+            [Fusible::Sum, rest @ ..] => ends(rest),
+            [rest @ .., Fusible::MaxPooling(_)] => ends(rest),
+            rest => ends(rest),
+        };
+        ends && *self.activation == Activation::Linear
     }
 
     /// The gradients of [`forward`](Self::forward), for the geometry of its input.

@@ -173,6 +173,12 @@ impl<const N: usize> Layer for MaxPooling<N> {
         true
     }
 
+    fn fusible(&self, _: &[Shape]) -> Option<Fusible> {
+        let plain = (N, self.padding, self.data_format) == (2, Padding::Valid, DataFormat::ChannelsLast);
+        let apart = plain && self.steps() == self.pool_size;
+        apart.then(|| Fusible::MaxPooling([self.pool_size.0[0], self.pool_size.0[1]]))
+    }
+
     fn fuses(&self, what: &[Fusible], positive: bool) -> bool {
         // Zeros are then never larger than what else a window sees, and no window sees them alone.
         let within = |margins: &[[usize; 2]; 2]| {

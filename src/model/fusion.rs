@@ -1,7 +1,7 @@
 //! Which layers of a graph run as one when it predicts.
 //!
 //! A layer that says so ([`Layer::fuses`]) does the work of those behind it as it stores its results: a normalization,
-//! the sum at the end of a residual block, an activation; and reads its input as if zeros stood around it. The executor
+//! the sum at the end of a residual block, an activation, a pooling; and reads its input as if zeros stood around it. The executor
 //! knows none of these layers by name.
 
 use super::graph::{Node, Port};
@@ -35,6 +35,7 @@ pub(super) struct Group {
     /// What is added to the results.
     pub sum: Option<Port>,
     activation: Option<crate::Activation>,
+    max_pooling: Option<[usize; 2]>,
 }
 
 /// An affine layer, and its factors and offsets with the versions of the weights that they were made from.
@@ -67,7 +68,8 @@ impl Group {
     /// What the head is asked to do, with what it is to add.
     pub fn fused(&self, sum: Option<Tensor>) -> Result<Fused> {
         let affine = self.affine.as_ref().map(Affine::values).transpose()?;
-        Ok(Fused { padding: self.padding, affine, sum, activation: self.activation.clone() })
+        let (padding, activation, max_pooling) = (self.padding, self.activation.clone(), self.max_pooling);
+        Ok(Fused { padding, affine, sum, activation, max_pooling })
     }
 }
 
@@ -127,6 +129,7 @@ pub(super) fn roles(nodes: &[Node], readers: &[Vec<usize>]) -> Vec<Role> {
                 }
                 Fusible::Sum => group.sum = nodes[next].inputs.iter().find(|port| port.node != last).copied(),
                 Fusible::Activation(activation) => group.activation = Some(activation.clone()),
+                Fusible::MaxPooling(window) => group.max_pooling = Some(*window),
             }
             inside.push(next);
             last = next;
@@ -147,5 +150,6 @@ fn place(what: &Fusible) -> usize {
         Fusible::Affine => 1,
         Fusible::Sum => 2,
         Fusible::Activation(_) => 3,
+        Fusible::MaxPooling(_) => 4,
     }
 }

@@ -8,7 +8,9 @@
 use super::lines::Lines;
 use super::{Conv2d, Epilogue, MAX_PIECES, pair, pieces};
 use crate::kernels::packed::Packed;
+use crate::kernels::pool::Pool2d;
 use crate::kernels::product::{Panels, Source};
+use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile_at};
 use crate::runtime::{Workspace, threads};
@@ -240,6 +242,11 @@ impl Conv2d {
         }
     }
 
+    /// Whether results are pooled a few lines at a time, as they are made.
+    pub(super) fn pools_lines(&self, isa: Isa, pool: &Pool2d) -> bool {
+        matches!(self.cut(isa), Pieces::Lines(_)) && self.direct().is_none() && pool.pairs_lines()
+    }
+
     fn convolve_lines(&self, isa: Isa, x: &[f32], kernel: Kernel, epilogue: Epilogue, y: &mut [f32], piece: usize) {
         let (depth, width) = (self.in_c / self.groups, self.out_c / self.groups);
         let copies: SmallVec<[_; 1]> = (0..self.groups).map(|g| self.panels(isa, kernel, g, 0..width)).collect();
@@ -250,16 +257,21 @@ impl Conv2d {
             .map(|(group, to, right)| Panel { from: group * depth, to, right, start: epilogue.start(to) })
             .collect();
         let line = self.out_w * self.out_c;
-        let mut parts: Vec<_> = y.chunks_mut(piece * line).collect();
+        // So many lines of results become one that is stored.
+        let (pool, height) = (epilogue.pool, if epilogue.pool.is_some() { 2 } else { 1 });
+        let stored = pool.map_or(line, |pool| pool.out_w * pool.channels);
+        let piece = piece.next_multiple_of(height);
+        let mut parts: Vec<_> = y.chunks_mut(piece / height * stored).collect();
         threads::for_each(&mut parts, |i, y| {
-            let all = i * piece..i * piece + y.len() / line;
+            let all = i * piece..i * piece + y.len() / stored * height;
             if let Some(step) = self.direct() {
                 let (data, len) = (&x[all.start * self.out_w * step..], all.len() * self.out_w);
                 let windows = Windows { data, starts: &[0], len, step, segments: &[0], run: self.patch() };
                 let end = epilogue.end().from(all.start * line);
                 return windows.compute(isa, &panels, end, y, self.out_c);
             }
-            let mut lines = Lines::of(self, x, usize::MAX);
+            let mut lines = Lines::of(self, x, usize::MAX, height);
+            let mut results = pool.map(|_| Scratch::take(lines.most().min(all.len()) * line));
             let (segments, run) = self.segments(lines.row_len());
             for at in lines.blocks(all.clone()) {
                 let block = lines.load(isa, at.clone());
@@ -273,7 +285,15 @@ impl Conv2d {
                     run,
                 };
                 let end = epilogue.end().from(at.start * line);
-                windows.compute(isa, &panels, end, &mut y[(at.start - all.start) * line..], self.out_c);
+                let y = &mut y[(at.start - all.start) / height * stored..][..at.len() / height * stored];
+                match (&pool, &mut results) {
+                    (Some(pool), Some(results)) => {
+                        let results = &mut results[..at.len() * line];
+                        windows.compute(isa, &panels, end, results, self.out_c);
+                        pool.max_of_lines(isa, results, y);
+                    }
+                    _ => windows.compute(isa, &panels, end, y, self.out_c),
+                }
             }
         });
     }

@@ -33,14 +33,14 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The lines of `x`, no more than `most` in a block.
-    pub(super) fn of(g: &'a Conv2d, x: &'a [f32], most: usize) -> Self {
+    /// The lines of `x`, no more than `most` in a block, but for a number that all blocks are multiples of.
+    pub(super) fn of(g: &'a Conv2d, x: &'a [f32], most: usize, multiple: usize) -> Self {
         let (in_h, in_w) = Self::size(g);
         let padded = g.pad_top > 0 || g.pad_left > 0 || in_h > g.in_h || in_w > g.in_w;
         let row_len = if padded { in_w } else { g.in_w } * g.in_c;
         let step = (BLOCK_LEN / (row_len * g.stride_h)).clamp(1, MOST.min(most.max(1)));
         // Whole images, if one fits.
-        let step = if step > g.out_h { step / g.out_h * g.out_h } else { step };
+        let step = if step > g.out_h { step / g.out_h * g.out_h } else { (step / multiple).max(1) * multiple };
         // A block may begin and end within an image.
         let parts = (step - 1).div_ceil(g.out_h) + 1;
         let most_rows = step * g.stride_h + parts * ((g.kernel_h - 1) * g.dilation_h + 1);
@@ -64,6 +64,11 @@ impl<'a> Lines<'a> {
     pub(super) fn blocks(&self, all: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
         let step = self.step;
         all.clone().step_by(step).map(move |start| start..(start + step).min(all.end))
+    }
+
+    /// Lines in the largest block.
+    pub(super) fn most(&self) -> usize {
+        self.step
     }
 
     /// The distance of rows in the data.

@@ -1,7 +1,7 @@
 //! A tile of two lines at once, for lines so short that one alone fills half of the registers.
 
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{End, Right, Sizes, Start};
+use crate::kernels::tile::{End, Right, Sizes, Start, unroll};
 
 /// The most rows of a line.
 const MOST: usize = 7;
@@ -85,9 +85,6 @@ struct Pair<'a, const ROWS: usize> {
     y_line: usize,
 }
 
-/// Pointers to rows of a line: every third one, since the two after it are one and two steps away.
-const THIRDS: usize = MOST.div_ceil(3);
-
 impl<const ROWS: usize> Work for Pair<'_, ROWS> {
     type Output = ();
 
@@ -113,7 +110,8 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
             }
             let mut b = right.b.as_ptr();
             for segment in segments {
-                let mut a = [[data.as_ptr(); THIRDS]; 2];
+                // Every third one is used: the two after it are one and two steps away.
+                let mut a = [[data.as_ptr(); ROWS]; 2];
                 for (a, start) in a.iter_mut().zip(starts) {
                     for (third, a) in a.iter_mut().enumerate() {
                         *a = a.wrapping_add(start + segment + 3 * third * step);
@@ -121,53 +119,71 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
                 }
                 for _ in 0..run {
                     let right_values = [L::load(b), L::load_part(b.add(L::LEN), mask)];
-                    for (sums, a) in sums.iter_mut().zip(&a) {
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let left = L::splat(*a[row / 3].add(row % 3 * step));
-                            for (sum, right) in sums.iter_mut().zip(right_values) {
-                                *sum = left.mul_add(right, *sum);
-                            }
-                        }
-                    }
-                    for a in &mut a {
-                        for a in &mut a[..ROWS.div_ceil(3)] {
-                            *a = L::opaque(a.wrapping_add(1));
-                        }
-                    }
+                    unroll!(row in 0..ROWS, {
+                        let first = L::splat(*a[0][row / 3].add(row % 3 * step));
+                        sums[0][row][0] = first.mul_add(right_values[0], sums[0][row][0]);
+                        sums[0][row][1] = first.mul_add(right_values[1], sums[0][row][1]);
+                        let second = L::splat(*a[1][row / 3].add(row % 3 * step));
+                        sums[1][row][0] = second.mul_add(right_values[0], sums[1][row][0]);
+                        sums[1][row][1] = second.mul_add(right_values[1], sums[1][row][1]);
+                    });
+                    unroll!(third in 0..ROWS.div_ceil(3), {
+                        a[0][third] = L::opaque(a[0][third].wrapping_add(1));
+                        a[1][third] = L::opaque(a[1][third].wrapping_add(1));
+                    });
                     b = b.wrapping_add(right.step);
                 }
             }
-            if let Some(scale) = scale {
-                let scale = load(scale.as_ptr());
-                let bias = bias.map_or([L::splat(0.0); 2], |bias| load(bias.as_ptr()));
-                for sums in sums.iter_mut().flatten() {
-                    for v in 0..2 {
-                        sums[v] = sums[v].mul_add(scale[v], bias[v]);
-                    }
-                }
+            let scale = scale.map(|scale| load(scale.as_ptr()));
+            let offset = bias.map_or([L::splat(0.0); 2], |bias| load(bias.as_ptr()));
+            let most = most.map(|most| L::splat(most));
+            let gate = gate.map(|gate| gate.as_ptr());
+            let finish = Finish { scale, offset, sum, most, gate, mask };
+            unroll!(row in 0..ROWS, {
+                finish.store(sums[0][row], y, row * y_step);
+                finish.store(sums[1][row], y, y_line + row * y_step);
+            });
+        }
+    }
+}
+
+/// What is done to the sums of a row.
+struct Finish<L: Lanes> {
+    scale: Option<[L; 2]>,
+    /// Where there is a scale.
+    offset: [L; 2],
+    sum: bool,
+    most: Option<L>,
+    gate: Option<*const f32>,
+    mask: L::Mask,
+}
+
+impl<L: Lanes> Finish<L> {
+    /// # Safety
+    /// From `at` on `y`, and the gate, are valid for these two vectors, the second one masked; the processor must have
+    /// the instruction set.
+    #[inline(always)]
+    unsafe fn store(&self, [mut first, mut second]: [L; 2], y: *mut f32, at: usize) {
+        // SAFETY: as promised.
+        unsafe {
+            let to = y.add(at);
+            if let (Some(scale), offset) = (self.scale, self.offset) {
+                (first, second) = (first.mul_add(scale[0], offset[0]), second.mul_add(scale[1], offset[1]));
             }
-            for (line, sums) in sums.iter().enumerate() {
-                for (row, [first, second]) in sums.iter().enumerate() {
-                    let to = y.add(line * y_line + row * y_step);
-                    let zero = L::splat(0.0);
-                    let (mut first, mut second) = (*first, *second);
-                    if sum {
-                        let [old, next] = load(to);
-                        (first, second) = (first.add(old), second.add(next));
-                    }
-                    if let Some(most) = most {
-                        let most = L::splat(most);
-                        (first, second) = (most.min(zero.max(first)), most.min(zero.max(second)));
-                    }
-                    if let Some(gate) = gate {
-                        let gate = gate.as_ptr().add(line * y_line + row * y_step);
-                        first = first.where_above_zero(L::load(gate));
-                        second = second.where_above_zero(L::load_part(gate.add(L::LEN), mask));
-                    }
-                    first.store(to);
-                    second.store_part(to.add(L::LEN), mask);
-                }
+            if self.sum {
+                (first, second) = (first.add(L::load(to)), second.add(L::load_part(to.add(L::LEN), self.mask)));
             }
+            if let Some(most) = self.most {
+                let zero = L::splat(0.0);
+                (first, second) = (most.min(zero.max(first)), most.min(zero.max(second)));
+            }
+            if let Some(gate) = self.gate {
+                let gate = gate.add(at);
+                first = first.where_above_zero(L::load(gate));
+                second = second.where_above_zero(L::load_part(gate.add(L::LEN), self.mask));
+            }
+            first.store(to);
+            second.store_part(to.add(L::LEN), self.mask);
         }
     }
 }

@@ -164,7 +164,7 @@ impl Conv2d {
                     start: Start::Zero,
                 })
                 .collect();
-            let mut lines = Lines::of(g, dy, usize::MAX);
+            let mut lines = Lines::of(g, dy, usize::MAX, 1);
             let (segments, run) = g.segments(lines.row_len());
             for at in lines.blocks(line(first)..line(last)) {
                 let block = lines.load(isa, at.clone());

@@ -129,7 +129,7 @@ impl Conv2d {
             }
             return;
         }
-        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w));
+        let mut lines = Lines::of(self, x, POSITIONS.div_ceil(self.out_w), 1);
         for at in lines.blocks(all) {
             let block = lines.load(isa, at.clone());
             let at = at.start * self.out_w..at.end * self.out_w;
@@ -184,7 +184,7 @@ impl Conv2d {
 
     /// The distance of rows in the data of a block.
     fn in_row_len(&self) -> usize {
-        Lines::of(self, &[], 1).row_len()
+        Lines::of(self, &[], 1, 1).row_len()
     }
 
     /// Values of a position in the copy of the gradients by the output.

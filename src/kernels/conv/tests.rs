@@ -1,6 +1,7 @@
 use super::taps::Taps;
 use super::wide::Wide;
 use super::*;
+use crate::kernels::pool::Pool2d;
 use crate::kernels::reference;
 use crate::kernels::reference::testing::{Draws, assert_close};
 use crate::kernels::simd::testing::on_each;
@@ -24,6 +25,8 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
     let (scale, old) = (draws.floats(g.out_c), draws.floats(g.output_len()));
     let (scaled, sum) = (draws.below(2) == 0, draws.below(2) == 0);
     let most = (relu && draws.below(2) == 0).then_some(0.5);
+    let window = if draws.below(4) > 0 { [2, 2] } else { [1 + draws.below(3), 1 + draws.below(3)] };
+    let pool = Pool2d::new([g.batch, g.out_h, g.out_w, g.out_c], window, window, Padding::Valid).ok();
     let want_fused = reference::conv_forward(g, &x, &kernel, None);
     let size = want_fused.iter().fold(1f32, |most, y| most.max(y.abs()));
     let want_fused: Vec<f32> = (want_fused.iter().enumerate())
@@ -49,6 +52,15 @@ fn agrees(g: &Conv2d, draws: &mut Draws, workspace: &Workspace) {
         g.forward(&x, &kernel, fused, &mut y, workspace);
         // A limit hides how large the sums were whose errors these are.
         assert!(y.iter().zip(&want_fused).all(|(y, want)| (y - want).abs() <= 1e-5 * size), "fused, for {g:?}");
+        if let Some(pool) = pool {
+            let plain = Epilogue { sum: false, ..fused };
+            let (mut all, mut want) = (vec![f32::NAN; dy.len()], vec![f32::NAN; pool.output_len()]);
+            g.forward(&x, &kernel, plain, &mut all, workspace);
+            pool.max_forward(&all, &mut want);
+            let mut y = vec![f32::NAN; want.len()];
+            g.forward(&x, &kernel, Epilogue { pool: Some(pool), ..plain }, &mut y, workspace);
+            assert!(y == want, "a pooling behind it changes the values for {g:?}");
+        }
         let mut gated = vec![f32::NAN; dy.len()];
         g.forward(&x, &kernel, Epilogue { gate: Some(&dy), ..Epilogue::default() }, &mut gated, workspace);
         assert!(gated.iter().zip(&dy).all(|(y, gate)| y.is_finite() && (*y == 0.0 || *gate > 0.0)));
@@ -396,7 +408,9 @@ fn winograds_way_agrees_with_the_reference() {
         let (scale, bias, old) = (draws.floats(out_c), draws.floats(out_c), draws.floats(g.output_len()));
         let (scaled, sum, relu) = (draws.below(2) == 0, draws.below(2) == 0, draws.below(2) == 0);
         let most = (relu && draws.below(2) == 0).then_some(0.5);
-        let epilogue = Epilogue { scale: scaled.then_some(&scale[..]), bias: Some(&bias), sum, relu, most, gate: None };
+        let scale_of = scaled.then_some(&scale[..]);
+        let epilogue = Epilogue { scale: scale_of, bias: Some(&bias), sum, relu, most, ..Epilogue::default() };
+        let pool = Pool2d::new([batch, g.out_h, g.out_w, out_c], [2, 2], [2, 2], Padding::Valid).ok();
         let want = reference::conv_forward(&g, &x, &kernel, None);
         // The bound on the error, relative to the largest sum.
         let size = want.iter().fold(0f32, |most, y| most.max(y.abs()));
@@ -410,6 +424,13 @@ fn winograds_way_agrees_with_the_reference() {
             g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut y, &workspace);
             for (got, want) in y.iter().zip(want.iter().enumerate().map(finish)) {
                 assert!((got - want).abs() <= 1e-5 * size, "{got} where {want} was expected for {g:?}");
+            }
+            if let Some(pool) = pool.filter(|_| !sum) {
+                let (mut want, mut pooled) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.output_len()]);
+                pool.max_forward(&y, &mut want);
+                let epilogue = Epilogue { pool: Some(pool), ..epilogue };
+                g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut pooled, &workspace);
+                assert!(pooled == want, "a pooling behind it changes the values for {g:?}");
             }
         });
     }

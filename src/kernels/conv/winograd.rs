@@ -110,7 +110,8 @@ impl Conv2d {
             threads::for_each(&mut pieces, |_, piece| {
                 let at = piece.start - first;
                 let &Out(y, len) = to;
-                assert!(len == self.output_len() && at + piece.len() <= count, "a piece is turned back outside");
+                let stored = epilogue.stored(self.output_len());
+                assert!(len == stored && at + piece.len() <= count, "a piece is turned back outside");
                 isa.run(TurnBack { g: self, sums: &sums, tiles: piece.clone(), at, step: sums_step, epilogue, y });
             });
         }
@@ -218,8 +219,9 @@ struct TurnBack<'a> {
     tiles: Range<usize>,
     at: usize,
     step: usize,
+    /// Windows that are pooled are 2 x 2: no tile cuts one.
     epilogue: Epilogue<'a>,
-    /// Valid for all outputs; nobody else uses those of these tiles.
+    /// Valid for all that is stored; nobody else uses what these tiles store.
     y: *mut f32,
 }
 
@@ -253,8 +255,24 @@ impl Work for TurnBack<'_> {
                         None => L::splat(missing),
                     };
                     let (scale, bias) = (of_channel(epilogue.scale, 1.0), of_channel(epilogue.bias, 0.0));
+                    let mut left = [L::splat(0.0); TILE];
                     for dx in 0..width {
-                        let results = turn_back::<L>(lines.map(|line| line[dx]));
+                        let mut results = turn_back::<L>(lines.map(|line| line[dx]));
+                        if let Some(pool) = &epilogue.pool {
+                            for result in &mut results {
+                                *result = epilogue.rectified(result.mul_add(scale, bias));
+                            }
+                            if dx % 2 == 1 {
+                                for dy in 0..height / 2 {
+                                    let cell = (image * pool.out_h + row / 2 + dy) * pool.out_w + (col + dx) / 2;
+                                    let upper = left[2 * dy].larger(results[2 * dy]);
+                                    let lower = left[2 * dy + 1].larger(results[2 * dy + 1]);
+                                    upper.larger(lower).store_part(y.add(cell * c + channel), mask);
+                                }
+                            }
+                            left = results;
+                            continue;
+                        }
                         for (dy, result) in results.into_iter().enumerate().take(height) {
                             let cell = (image * g.out_h + row + dy) * g.out_w + col + dx;
                             let to = y.add(cell * c + channel);
