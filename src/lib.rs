@@ -81,6 +81,7 @@ pub mod regularizers;
 pub mod runtime;
 pub mod schedules;
 pub mod shape;
+mod signal;
 pub mod tensor;
 pub mod testing;
 pub mod training;
