@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use cornu::prelude::*;
-/// use cornu::optimizers::LossScaleOptimizer;
 ///
 /// let mut model = Sequential::new();
 /// model.add(Input::new([4])).add(Dense::new(1));

@@ -262,7 +262,7 @@ fn loss_scale_optimizer() {
     assert_eq!(scale(&run), (Some(16.0), 3));
     run.step();
     run.step();
-    let after_5 = [-0.74882603, 0.4981559, -2.624205e-5, -0.5013308, 0.7548081, 0.2512954];
+    let after_5 = [-0.748_826, 0.4981559, -2.624205e-5, -0.5013308, 0.7548081, 0.2512954];
     run.expect(after_5);
     // One value that is not finite, in the second part of a batch: the step is left out and the factor halved.
     let (mut gradient, mut other) = (vec![1.0; 4], vec![0.0, f32::INFINITY, 0.0, 0.0]);

@@ -159,8 +159,8 @@ impl Op {
             }),
             Op::Ldexp => combine(a, b, &workspace, |a, b| a * b.exp2()),
             Op::Heaviside => combine(a, b, &workspace, |a, b| match a {
+                0.0 => b,
                 a if a.is_nan() => a,
-                a if a == 0.0 => b,
                 a => f32::from(u8::from(a > 0.0)),
             }),
             Op::Compare(asked) => return combine(a, b, &workspace, |a, b| f32::from(u8::from(asked.holds(a, b)))),

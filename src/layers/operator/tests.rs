@@ -139,7 +139,7 @@ fn what_is_no_number_is_left_out() {
         |x: f32| apply(Operator::unary(Function::Each(Elementwise::Erfinv)), &tensor(&[1], &[x])).into_vec()[0];
     assert_eq!((erfinv(0.0), erfinv(1.0), erfinv(-1.0)), (0.0, f32::INFINITY, f32::NEG_INFINITY));
     for (x, want) in
-        [(0.1, 0.08885599), (-0.5, -0.47693628), (0.9, 1.1630871), (0.999, 2.3267563), (0.99999, 3.1232058)]
+        [(0.1, 0.08885599), (-0.5, -0.47693628), (0.9, 1.1630871), (0.999, 2.3267563), (0.99999, 3.123_206)]
     {
         assert!((erfinv(x) - want).abs() < 1e-6 * want.abs(), "{x}: {}", erfinv(x));
     }

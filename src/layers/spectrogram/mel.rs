@@ -203,7 +203,8 @@ impl Layer for MelSpectrogram {
             "min_freq is {low} and max_freq {high} at a sampling_rate of {}; they must rise",
             self.sampling_rate
         );
-        ensure!(self.min_power > 0.0, Argument, "min_power is {}; it must be above 0", self.min_power);
+        let positive = self.min_power > 0.0;
+        ensure!(positive, Argument, "min_power is {}; it must be above 0", self.min_power);
         Ok(())
     }
 
