@@ -337,6 +337,8 @@ fn categories() -> Vec<Case> {
     vec![
         case(CategoryEncoding::new(2), &[3, 4]),
         case(Discretization::new([-0.5, 0.5]).output_mode(Encoding::OneHot), &[3, 4]),
+        case(Hashing::new(5), &[3, 4]),
+        case(IntegerLookup::new([1, 2]), &[3, 4]),
     ]
 }
 

@@ -119,7 +119,11 @@ pub(super) fn whole(x: &Tensor) -> Result<Vec<i64>> {
 
 impl Layer for Hashing {
     fn config(&self) -> Result<Config> {
-        config::of(self)
+        let mut config = config::of(self)?;
+        if self.output_mode == Encoding::Int {
+            config.insert("dtype".to_owned(), "int64".into());
+        }
+        Ok(config)
     }
 
     fn check(&self) -> Result<()> {

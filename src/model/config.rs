@@ -267,7 +267,8 @@ impl LayerHandle {
             config.insert("dtype".to_owned(), "float32".into());
         } else {
             config.insert("trainable".to_owned(), self.trainable().into());
-            config.insert("dtype".to_owned(), float32());
+            // A layer whose results are integers in Keras says so itself.
+            config.entry("dtype").or_insert_with(float32);
         }
         if let Some(regularizer) = self.activity_regularizer() {
             let regularizer = serde_json::to_value(&regularizer);

@@ -372,9 +372,13 @@ impl OptimizerState {
     }
 
     /// All variables in the form of Keras' files: those that [`Stored`] calls unused stand there too, since
-    /// Keras has them for each optimizer around another.
+    /// Keras has them for each optimizer around another. It leaves out a [shared number](Optimizer::shared) there.
     pub(crate) fn stored(&self) -> Vec<Stored> {
-        let mut values = self.variables().into_iter().map(|(_, value)| value);
+        let mut variables = self.variables();
+        if self.lacks_shared() {
+            variables.pop();
+        }
+        let mut values = variables.into_iter().map(|(_, value)| value);
         let mut stored = Vec::new();
         if let Some(scale) = self.scale {
             stored.extend([Stored::NoCount, Stored::NoRate]);
@@ -387,6 +391,25 @@ impl OptimizerState {
         stored.push(Stored::Iterations(self.iterations));
         stored.extend(values.map(Stored::Value));
         stored
+    }
+
+    /// Whether [`stored`](Self::stored) leaves the shared number out.
+    fn lacks_shared(&self) -> bool {
+        self.scale.is_some() && self.shared.is_some() && self.is_built()
+    }
+
+    /// The shared number after so many steps, if [`stored`](Self::stored) leaves it out.
+    pub(crate) fn lacking_shared(&self, optimizer: &dyn Optimizer, iterations: u64) -> Option<Tensor> {
+        let (_, mut value) = optimizer.shared().filter(|_| self.lacks_shared())?;
+        for t in 1..=iterations / optimizer.options().gradient_accumulation_steps.unwrap_or(1).max(1) {
+            let next = optimizer.next_shared(value, t);
+            // It ends at zero, and a file may name any number of steps.
+            if next == value {
+                break;
+            }
+            value = next;
+        }
+        Some(Tensor::full([], value))
     }
 
     /// The tensors by name, in the order of Keras' files.

@@ -224,6 +224,7 @@ impl Compiled {
                 Stored::NoCount | Stored::NoRate => {}
             }
         }
+        values.extend(state.lacking_shared(&*self.optimizer, iterations));
         self.restore(weights, iterations, values)
     }
 

@@ -3,6 +3,7 @@
 //! Each of these is a table: for each value of the result the place in the sample that it comes from. The gradient
 //! goes back the same way.
 
+use super::super::spatial::DataFormat;
 use super::reduction::inner_axes;
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Forward, Values};
@@ -99,17 +100,6 @@ pub enum Arrange {
     DepthToSpace { block_size: usize, data_format: DataFormat },
     /// The pixels of each such block as channels of one.
     SpaceToDepth { block_size: usize, data_format: DataFormat },
-}
-
-/// Where the channels of images stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DataFormat {
-    /// `(batch, height, width, channels)`
-    #[default]
-    ChannelsLast,
-    /// `(batch, channels, height, width)`
-    ChannelsFirst,
 }
 
 /// Stands for a value that comes from nowhere.

@@ -15,7 +15,7 @@ mod reduction;
 mod tests;
 
 pub use along::{Along, Order};
-pub use arrange::{Arrange, DataFormat, Integers, PadMode};
+pub use arrange::{Arrange, Integers, PadMode};
 pub use binary::{Comparison, Op};
 pub(crate) use config::Written;
 pub use contract::{Axes, Contract};

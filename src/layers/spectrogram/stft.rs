@@ -1,5 +1,6 @@
 //! Frequencies over time, by kernels that can learn.
 
+use super::super::spatial::DataFormat;
 use crate::config::{self, Config, Shared};
 use crate::error::{Result, ensure};
 use crate::initializers::{Initializer, STFT, WindowScaling};
@@ -59,7 +60,7 @@ pub struct STFTSpectrogram {
     scaling: Option<WindowScaling>,
     padding: Padding,
     expand_dims: bool,
-    data_format: Option<String>,
+    data_format: DataFormat,
     #[serde(skip)]
     real_kernel: Option<Param>,
     #[serde(skip)]
@@ -78,7 +79,7 @@ impl Default for STFTSpectrogram {
             scaling: Some(WindowScaling::Density),
             padding: Padding::Valid,
             expand_dims: false,
-            data_format: Some("channels_last".to_owned()),
+            data_format: DataFormat::ChannelsLast,
             real_kernel: None,
             imag_kernel: None,
         }
@@ -234,10 +235,9 @@ impl Layer for STFTSpectrogram {
             self.frame_length
         );
         ensure!(
-            self.data_format.as_deref().is_none_or(|format| format == "channels_last"),
+            self.data_format == DataFormat::ChannelsLast,
             Argument,
-            "data_format is {:?}; sounds must have their channels last here",
-            self.data_format
+            "data_format is 'channels_first'; sounds must have their channels last here"
         );
         ensure!(self.padding != Padding::Causal, Argument, "padding is 'causal'; it must be 'valid' or 'same'");
         self.window.as_ref().map_or(Ok(()), |window| window.values(self.frame_length, self.periodic).map(|_| ()))
