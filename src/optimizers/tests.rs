@@ -288,6 +288,15 @@ fn loss_scale_optimizer() {
         assert_eq!(state.loss_scale(), Some(if moves { 1024.0 } else { 5e4 }));
     }
 
+    // Keras' files lack what Nadam keeps for all weights; it follows from the number of steps.
+    let mut nadam = Run::new(LossScaleOptimizer::new("nadam"));
+    (0..3).for_each(|_| nadam.step());
+    let (name, product) = nadam.state.variables().pop().unwrap();
+    assert_eq!(name, "u_product");
+    assert_eq!(nadam.state.stored().len(), 2 + nadam.state.variables().len());
+    assert_eq!(nadam.state.lacking_shared(&*nadam.optimizer, 3), Some(product));
+    assert_eq!(run.state.lacking_shared(&*run.optimizer, 3), None);
+
     // What is remembered goes on.
     let mut copy = Run::new(Shared(run.optimizer.0.clone()));
     copy.state.build(&*copy.optimizer, [("dense/kernel", &[2, 2][..]), ("dense/bias", &[2])]);
