@@ -7,6 +7,7 @@ use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::{Error, Result, ensure};
 use crate::random::{Rng, stream};
 use crate::runtime::threads;
+pub use crate::signal::SignalWindow;
 use crate::tensor::Tensor;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_rand::RandomExt;
@@ -78,6 +79,7 @@ family! { Shared<dyn Initializer>, "initializer", "keras.initializers";
     LecunNormal = "lecun_normal";
     Orthogonal = "orthogonal" | "OrthogonalInitializer";
     Identity = "identity" | "IdentityInitializer";
+    STFT = "stft" | "STFTInitializer";
 }
 
 impl Initializer for Unknown {
@@ -86,6 +88,87 @@ impl Initializer for Unknown {
     }
     fn initialize(&self, _: &[usize], _: &mut Rng) -> Result<Tensor> {
         Err(self.error())
+    }
+}
+
+/// By what of a window its frames are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowScaling {
+    /// The root of the sum of squares.
+    Density,
+    /// The sum of sizes.
+    Spectrum,
+}
+
+/// The cosines, or minus the sines, of a short-time Fourier transform: the kernels of
+/// [`STFTSpectrogram`](crate::layers::STFTSpectrogram), of shape `(frame length, 1, frequencies)`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct STFT {
+    side: Side,
+    window: Option<SignalWindow>,
+    scaling: Option<WindowScaling>,
+    periodic: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Side {
+    Real,
+    Imag,
+}
+
+impl STFT {
+    /// The sines if `imaginary`, else the cosines, times a window that may be periodic, divided by what `scaling` says.
+    pub fn new(
+        imaginary: bool,
+        window: impl Into<Option<SignalWindow>>,
+        scaling: impl Into<Option<WindowScaling>>,
+        periodic: bool,
+    ) -> Self {
+        let side = if imaginary { Side::Imag } else { Side::Real };
+        STFT { side, window: window.into(), scaling: scaling.into(), periodic }
+    }
+}
+
+impl Default for STFT {
+    fn default() -> Self {
+        STFT::new(false, SignalWindow::from("hann"), WindowScaling::Density, false)
+    }
+}
+
+impl Initializer for STFT {
+    fn config(&self) -> Result<Config> {
+        config::of(self)
+    }
+    fn check(&self) -> Result<()> {
+        self.window.as_ref().map_or(Ok(()), SignalWindow::check)
+    }
+    fn initialize(&self, shape: &[usize], _: &mut Rng) -> Result<Tensor> {
+        let &[length, 1, bins] = shape else {
+            return Err(Error::Shape(format!(
+                "STFT is for kernels of shape (frame length, 1, frequencies), not {shape:?}"
+            )));
+        };
+        ensure!(bins > 1, Shape, "STFT needs at least 2 frequencies");
+        let window = match &self.window {
+            Some(window) => window.values(length, self.periodic)?,
+            None => vec![1.0; length],
+        };
+        // Without a window nothing is divided, as in Keras.
+        let divisor = match self.scaling.filter(|_| self.window.is_some()) {
+            Some(WindowScaling::Density) => window.iter().map(|w| w * w).sum::<f64>().sqrt(),
+            Some(WindowScaling::Spectrum) => window.iter().map(|w| w.abs()).sum(),
+            None => 1.0,
+        };
+        let value = |i: usize| {
+            let (t, f) = (i / bins, i % bins);
+            let angle = std::f64::consts::PI * (t * f) as f64 / (bins - 1) as f64;
+            let wave = if self.side == Side::Real { angle.cos() } else { -angle.sin() };
+            (wave * window[t] / divisor) as f32
+        };
+        Tensor::new(shape, (0..length * bins).map(value).collect())
     }
 }
 
@@ -743,8 +826,10 @@ mod tests {
 
     #[test]
     fn seeds_decide_over_the_given_stream() {
-        let draw =
-            |initializer: &dyn Initializer, seed| initializer.initialize(&[4, 4], &mut stream(seed, 0, 0, 0)).unwrap();
+        let draw = |initializer: &dyn Initializer, seed| {
+            let shape: &[usize] = if initializer.class_name() == "STFT" { &[4, 1, 4] } else { &[4, 4] };
+            initializer.initialize(shape, &mut stream(seed, 0, 0, 0)).unwrap()
+        };
         for class in <Shared<dyn Initializer> as config::Family>::classes() {
             let make = |config: serde_json::Value| match config {
                 serde_json::Value::Object(config) => (class.from_config)(config).unwrap(),

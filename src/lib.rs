@@ -81,6 +81,7 @@ pub mod regularizers;
 pub mod runtime;
 pub mod schedules;
 pub mod shape;
+mod signal;
 pub mod tensor;
 pub mod testing;
 pub mod training;
@@ -103,8 +104,8 @@ pub mod prelude {
     pub use crate::layers::*;
     pub use crate::model::{Model, Sequential, SymbolicTensor};
     pub use crate::optimizers::{
-        Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, Muon, Nadam, RMSprop, SGD,
-        ScheduleFreeAdamW, Sgd,
+        Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, Muon, Nadam, RMSprop,
+        SGD, ScheduleFreeAdamW, Sgd,
     };
     pub use crate::regularizers::{L1, L1L2, L2};
     pub use crate::schedules::{

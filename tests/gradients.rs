@@ -332,11 +332,36 @@ fn spectral() -> Vec<Case> {
     ]
 }
 
+/// Sounds as their frequencies.
+fn sounds() -> Vec<Case> {
+    let layer = || STFTSpectrogram::new().frame_length(4).frame_step(3);
+    vec![
+        case(layer(), &[2, 11, 2]),
+        case(layer().mode(SpectrogramMode::Psd).padding(Padding::Same).expand_dims(true), &[2, 11, 2]),
+    ]
+}
+
+/// The same in bands, without a gradient.
+fn loudness() -> Vec<Case> {
+    vec![case(MelSpectrogram::new().fft_length(8).sequence_stride(4).num_mel_bins(3), &[2, 20])]
+}
+
+#[test]
+fn frequencies() {
+    check(sounds());
+    for (layer, inputs) in loudness() {
+        let error = GradientCheck::new().layer(layer, &inputs).unwrap_err().to_string();
+        assert!(error.contains("no gradient passes a MelSpectrogram"), "{error}");
+    }
+}
+
 /// Layers whose output does not change with small changes of the input.
 fn categories() -> Vec<Case> {
     vec![
         case(CategoryEncoding::new(2), &[3, 4]),
         case(Discretization::new([-0.5, 0.5]).output_mode(Encoding::OneHot), &[3, 4]),
+        case(Hashing::new(5), &[3, 4]),
+        case(IntegerLookup::new([1, 2]), &[3, 4]),
     ]
 }
 
@@ -628,6 +653,8 @@ fn every_built_in_layer_has_a_case() {
         noise(),
         recurrent(),
         spectral(),
+        sounds(),
+        loudness(),
         categories(),
         augmentation(),
         without_gradient(),
@@ -748,6 +775,9 @@ fn losses() -> Vec<(Shared<dyn Loss>, Tensor, Tensor)> {
     for remove in [true, false] {
         add(Circle::new().gamma(2.0).remove_diagonal(remove).into(), &pairs, &embeddings);
     }
+
+    let spelled = Tensor::new([3, 3], vec![1.0, 1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
+    add(CTC::new().into(), &spelled, &numbers(&[3, 6, 4], 13, -2.0, 2.0));
     cases
 }
 

@@ -232,3 +232,72 @@ fn legacy_files_of_spectral_normalization() {
     let want = [-0.09112397, -0.71609986, -0.19709834, -0.9850906, -0.39678752, -1.0660203];
     y.iter().zip(want).for_each(|(y, want)| assert!((y - want).abs() < 1e-6, "{y} {want}"));
 }
+
+/// The state of training of a LossScaleOptimizer: files of Keras 3.15.1, and what Keras (PyTorch) made of them after.
+#[test]
+fn loss_scale_optimizers() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let x = ArrayD::from_shape_fn(vec![8, 3], |at| ((at[0] * 7 + at[1] * 3) % 11) as f32 / 5.0 - 1.0);
+    let y = ArrayD::from_shape_fn(vec![8, 1], |at| (at[0] * 5 % 7) as f32 / 3.0 - 1.0);
+    let fit = |epochs| Fit::new().epochs(epochs).batch_size(4).shuffle(false).verbose(0);
+    let folder = tempfile::tempdir().unwrap();
+
+    let mut model = Model::load(fixtures.join("loss_scale.keras")).unwrap();
+    let losses = model.fit(&x, &y, fit(3)).unwrap()["loss"].to_vec();
+    for (loss, want) in losses.iter().zip([0.6798171997070312, 0.651386022567749, 0.6270291209220886]) {
+        assert!((loss - want).abs() < 1e-5 * want, "{loss} {want}");
+    }
+    let predictions = model.predict(&x, Predict::default()).unwrap();
+    let want = [-0.11321131, -0.0050600022, -0.5984106, -0.33175445, 0.1842702, -0.4810045, -0.1800052, 0.33196986];
+    predictions.iter().zip(want).for_each(|(y, want)| assert!((y - want).abs() < 3e-6, "{y} {want}"));
+
+    // Through files, and on: the same as without.
+    let mut copies = Vec::new();
+    for name in ["copy.keras", "copy.cornu"] {
+        let path = folder.path().join(name);
+        model.save(&path).unwrap();
+        copies.push(Model::load(&path).unwrap());
+    }
+    assert_eq!(model.get_compile_config().unwrap(), copies[0].get_compile_config().unwrap());
+    let config = model.get_compile_config().unwrap().unwrap();
+    assert_eq!(config["optimizer"]["config"]["inner_optimizer"]["config"]["learning_rate"], 0.009999999776482582);
+    model.fit(&x, &y, fit(2)).unwrap();
+    for copy in &mut copies {
+        copy.fit(&x, &y, fit(2)).unwrap();
+        assert_eq!(copy.get_weights(), model.get_weights());
+        assert_eq!(copy.iterations().unwrap(), 16);
+    }
+
+    // Keras puts one around the optimizer of a model in half precision; its settings do not say so.
+    let mut model = Model::load(fixtures.join("loss_scale_mixed.keras")).unwrap();
+    assert_eq!(model.iterations().unwrap(), 4);
+    let losses = model.fit(&x, &y, fit(2)).unwrap()["loss"].to_vec();
+    for (loss, want) in losses.iter().zip([1.0192683935165405, 0.9930093288421631]) {
+        assert!((loss - want).abs() < 2e-3, "{loss} {want}: as far as half precision goes");
+    }
+    let config = model.get_compile_config().unwrap().unwrap();
+    assert_eq!(config["optimizer"]["class_name"], "LossScaleOptimizer");
+}
+
+/// Keras 3.15.1 keeps vocabularies that came from data in members of their own, those of a model in a model as well.
+#[test]
+fn vocabularies_come_with_files() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lookups.keras");
+    let model = Model::load(path).unwrap();
+    let x = ndarray::array![[5, 7, -12, 3], [0, 12345, 3, 1234]];
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.keras");
+    model.save(&copy).unwrap();
+    for model in [&model, &Model::load(copy).unwrap()] {
+        let places = model.predict_all(&x, Predict::default()).unwrap();
+        let want: [&[f32]; 4] = [
+            &[3., 1., 0., 2., 0., 0., 2., 0.],
+            &[2., 5., 2., 0., 2., 5., 0., 5.],
+            &[2., 0., 0., 1., 0., 0., 1., 0.],
+            &[3., 0., 0., 1., 1., 1., 0., 1.],
+        ];
+        for (places, want) in places.iter().zip(want) {
+            assert_eq!(places.iter().copied().collect::<Vec<_>>(), want);
+        }
+    }
+}

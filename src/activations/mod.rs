@@ -23,7 +23,8 @@ use math::{exp, exp_m1, normal, sigmoid, softplus, tanh, tanh_softplus};
 ///
 /// Formulas and defaults are Keras'; where Keras' own arithmetic would overflow or cancel, ours
 /// keeps to the formula. NaN stays NaN (but in the shrinking functions and `Threshold`, which
-/// compare, as in Keras). Keras' `glu` is not here: it alone changes the shape.
+/// compare, as in Keras). Keras' `glu` is not here, since it alone
+/// changes the shape: it is an operator, [`Along::Glu`](crate::layers::operator::Along::Glu).
 ///
 /// ```
 /// use cornu::{activations::Activation, Tensor};

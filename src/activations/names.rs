@@ -55,7 +55,7 @@ pub(super) fn unknown(name: &str) -> Error {
         ),
         "glu" => Error::Argument(
             "activation 'glu' halves the last axis, which an activation of a layer here cannot do; \
-             multiply one half by the sigmoid of the other instead"
+             use the operator Along::Glu instead"
                 .into(),
         ),
         _ => Error::unknown_name("activation", name, NAMED.iter().map(|(name, _)| *name)),

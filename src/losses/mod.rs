@@ -20,6 +20,7 @@
 //! | `hinge`, `squared_hinge`, `categorical_hinge` | [`Hinge`], [`SquaredHinge`], [`CategoricalHinge`] |
 //! | `dice`, `tversky` | [`Dice`], [`Tversky`] |
 //! | `circle` | [`Circle`] |
+//! | `ctc` | [`CTC`]; [`CtcDecoder`] turns its predictions into labels |
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::{Error, Result, ensure};
@@ -30,6 +31,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 mod circle;
+mod ctc;
+mod ctc_decoder;
 mod focal;
 mod hinge;
 mod probabilistic;
@@ -37,6 +40,8 @@ mod regression;
 mod segmentation;
 
 pub use circle::Circle;
+pub use ctc::{CTC, ctc_loss};
+pub use ctc_decoder::{CtcDecoder, CtcPath};
 pub use focal::{Alpha, BinaryFocalCrossentropy, CategoricalFocalCrossentropy};
 pub use hinge::{CategoricalHinge, Hinge, SquaredHinge};
 pub use probabilistic::{
@@ -173,6 +178,7 @@ family! { Shared<dyn Loss>, "loss", "keras.losses";
     Dice = "dice";
     Tversky = "tversky";
     Circle = "circle";
+    CTC = "ctc";
 }
 
 impl Loss for Unknown {

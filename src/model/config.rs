@@ -60,7 +60,12 @@ impl Model {
             let now = compiled.state.learning_rate(&**optimizer);
             // Unchanged it stays as it was typed, with all its digits.
             let rate = if rate as f32 == now { rate } else { f64::from(now) };
-            arguments.insert("learning_rate".to_owned(), rate.into());
+            // An optimizer around another has the rate of that one.
+            let place = match arguments.get_mut("inner_optimizer").and_then(|inner| inner["config"].as_object_mut()) {
+                Some(inner) => inner,
+                None => &mut arguments,
+            };
+            place.insert("learning_rate".to_owned(), rate.into());
         }
         let metrics = |metrics: &Metrics| -> Result<Value> {
             let each = |metric: &dyn Metric| match metric.class_name() {
@@ -262,7 +267,8 @@ impl LayerHandle {
             config.insert("dtype".to_owned(), "float32".into());
         } else {
             config.insert("trainable".to_owned(), self.trainable().into());
-            config.insert("dtype".to_owned(), float32());
+            // A layer whose results are integers in Keras says so itself.
+            config.entry("dtype").or_insert_with(float32);
         }
         if let Some(regularizer) = self.activity_regularizer() {
             let regularizer = serde_json::to_value(&regularizer);

@@ -26,6 +26,7 @@ mod adamax;
 mod ftrl;
 mod lamb;
 mod lion;
+mod loss_scale_optimizer;
 mod muon;
 mod nadam;
 mod options;
@@ -42,12 +43,14 @@ pub use adamax::Adamax;
 pub use ftrl::Ftrl;
 pub use lamb::Lamb;
 pub use lion::Lion;
+pub use loss_scale_optimizer::{LossScaleOptimizer, LossScaling};
 pub use muon::Muon;
 pub use nadam::Nadam;
 pub use options::{LearningRate, Options};
 pub use rmsprop::RMSprop;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::{SGD, Sgd};
+pub(crate) use state::Stored;
 pub use state::{OptimizerState, Update};
 
 use crate::config::{self, Config, Shared, Unknown, family};
@@ -130,6 +133,12 @@ pub trait Optimizer: Debug + Send + Sync {
     fn next_shared(&self, last: f32, t: u64) -> f32 {
         let _ = t;
         last
+    }
+
+    /// How the factor of the loss changes, if it keeps one that does (see [`LossScaleOptimizer`]): then steps whose
+    /// gradients are not finite are left out. Default: none.
+    fn loss_scaling(&self) -> Option<LossScaling> {
+        None
     }
 
     /// Whether each value moves by itself, so that a large weight may be updated in pieces on several
@@ -229,6 +238,7 @@ family! { Shared<dyn Optimizer>, "optimizer", "keras.optimizers";
     Lamb = "lamb";
     Muon = "muon";
     ScheduleFreeAdamW = "schedulefreeadamw";
+    LossScaleOptimizer;
 }
 
 impl Optimizer for Unknown {

@@ -38,7 +38,8 @@ impl Optimizer for ScheduleFreeAdamW {
         );
         let beta_2 = self.beta_2;
         check_fraction("beta_2", beta_2)?;
-        ensure!(beta_2 < 1.0, Argument, "beta_2 is {beta_2}; it must be below 1");
+        let below = beta_2 < 1.0;
+        ensure!(below, Argument, "beta_2 is {beta_2}; it must be below 1");
         config::check_non_negative("epsilon", self.epsilon)
     }
     fn elementwise(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The step that all optimizers share, and what it remembers.
 
-use super::{LearningRate, Optimizer, Options, Slot, Step, squares};
+use super::{LearningRate, LossScaling, Optimizer, Options, Slot, Step, squares};
 use crate::config;
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
@@ -39,7 +39,48 @@ pub struct OptimizerState {
     /// None when a schedule gives it.
     learning_rate: Option<f32>,
     shared: Option<(&'static str, f32)>,
+    scale: Option<Scale>,
     weights: Vec<WeightState>,
+}
+
+/// The factor of the loss, where it changes.
+#[derive(Clone, Copy, Debug)]
+struct Scale {
+    rule: LossScaling,
+    /// Steps with finite gradients since it last changed.
+    steps: u64,
+    factor: f32,
+}
+
+impl Scale {
+    fn new(rule: LossScaling) -> Self {
+        Scale { rule, steps: 0, factor: rule.initial_scale as f32 }
+    }
+
+    /// After a step, or after one that was left out.
+    fn next(&mut self, finite: bool) {
+        self.steps += 1;
+        if !finite {
+            (self.steps, self.factor) = (0, self.factor * 0.5);
+        } else if self.steps == self.rule.dynamic_growth_steps {
+            (self.steps, self.factor) = (0, self.factor * 2.0);
+        }
+    }
+}
+
+/// A variable of the state in the form of Keras' files.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// The number of steps.
+    Iterations(u64),
+    /// A number of [`OptimizerState::variables`] that is a count there.
+    Count(u64),
+    /// One of [`OptimizerState::variables`].
+    Value(Tensor),
+    /// A count that Keras has, but does not use.
+    NoCount,
+    /// A learning rate that Keras has, but does not use.
+    NoRate,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +108,13 @@ impl OptimizerState {
             LearningRate::Constant(rate) => Some(*rate as f32),
             LearningRate::Schedule(_) => None,
         };
-        Ok(OptimizerState { iterations: 0, learning_rate, shared: optimizer.shared(), weights: Vec::new() })
+        Ok(OptimizerState {
+            iterations: 0,
+            learning_rate,
+            shared: optimizer.shared(),
+            scale: optimizer.loss_scaling().map(Scale::new),
+            weights: Vec::new(),
+        })
     }
 
     /// Makes the slots for these weights, given by path and shape, in this order. Does nothing when
@@ -134,17 +181,25 @@ impl OptimizerState {
         Ok(())
     }
 
+    /// What the loss is to be multiplied by before its gradient is taken for [`apply`](Self::apply): the factor of a
+    /// [`LossScaleOptimizer`](super::LossScaleOptimizer) as it is now. None: the optimizer does not keep one.
+    pub fn loss_scale(&self) -> Option<f32> {
+        self.scale.map(|scale| scale.factor)
+    }
+
     /// Moves the weights by one step. They are those of [`build`](Self::build) in the same order, of
     /// which some may be left out; the first call builds.
     ///
     /// Keras' order: divide by the loss scale, accumulate, clip, decay, update, average, constrain,
-    /// count. Between the updates of an accumulating optimizer only averages and constraints act.
+    /// count. Between the updates of an accumulating optimizer only averages and constraints act. With a
+    /// [`loss_scale`](Self::loss_scale) nothing of it happens where a gradient is not finite.
     ///
     /// # Errors
     /// When a weight is unknown or a shape has changed: then nothing is moved. When the optimizer or a
     /// constraint cannot serve a weight.
     pub fn apply(&mut self, optimizer: &dyn Optimizer, updates: &mut [Update<'_>]) -> Result<()> {
-        self.step(optimizer, updates, optimizer.options().loss_scale_factor)
+        let scale = self.loss_scale().map(f64::from).or(optimizer.options().loss_scale_factor);
+        self.step(optimizer, updates, scale)
     }
 
     /// As [`apply`](Self::apply), for gradients of a loss that was multiplied by `loss_scale`.
@@ -155,6 +210,19 @@ impl OptimizerState {
         loss_scale: Option<f64>,
     ) -> Result<()> {
         self.build(optimizer, updates.iter().map(|update| (update.path, update.value.shape())));
+        if let Some(scale) = &mut self.scale {
+            // What was not multiplied is looked at as if it had been.
+            let factor = if loss_scale.is_some() { 1.0 } else { scale.factor };
+            let finite = finite(updates, factor);
+            scale.next(finite);
+            if !finite {
+                for update in updates {
+                    update.gradient.fill(0.0);
+                    update.others.iter_mut().for_each(|other| other.fill(0.0));
+                }
+                return Ok(());
+            }
+        }
         if self.iterations == 0 {
             for (weight, update) in self.weights.iter_mut().zip(updates.iter()) {
                 let slots = weight.declared.iter().zip(&mut weight.slots).filter(|(slot, _)| slot.of_weight);
@@ -232,9 +300,14 @@ impl OptimizerState {
 
     /// Everything but the number of [`iterations`](Self::iterations), named, in the order of Keras'
     /// files, where `iterations` is variable 0 and these follow: the learning rate (unless a schedule
-    /// gives it), averages, accumulators, and the slots.
+    /// gives it), averages, accumulators, and the slots. A [`loss_scale`](Self::loss_scale) and the steps since it
+    /// changed come before all.
     pub fn variables(&self) -> Vec<(String, Tensor)> {
         let mut variables = Vec::new();
+        if let Some(scale) = self.scale.filter(|_| self.is_built()) {
+            variables.push(("step_counter".to_owned(), Tensor::full([], scale.steps as f32)));
+            variables.push(("dynamic_scale".to_owned(), Tensor::full([], scale.factor)));
+        }
         if let Some(rate) = self.learning_rate {
             variables.push(("learning_rate".to_owned(), Tensor::full([], rate)));
         }
@@ -277,6 +350,11 @@ impl OptimizerState {
         }
         let places: Vec<Place> = self.places().into_iter().map(|(_, place)| place).collect();
         let mut variables = variables.into_iter();
+        let built = self.is_built();
+        if let Some(scale) = self.scale.as_mut().filter(|_| built) {
+            scale.steps = scalar(variables.next()).map_or(scale.steps, |steps| steps as u64);
+            scale.factor = scalar(variables.next()).unwrap_or(scale.factor);
+        }
         if let Some(rate) = &mut self.learning_rate {
             *rate = scalar(variables.next()).unwrap_or(*rate);
         }
@@ -291,6 +369,47 @@ impl OptimizerState {
             *value = scalar(variables.next()).unwrap_or(*value);
         }
         Ok(())
+    }
+
+    /// All variables in the form of Keras' files: those that [`Stored`] calls unused stand there too, since
+    /// Keras has them for each optimizer around another. It leaves out a [shared number](Optimizer::shared) there.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let mut variables = self.variables();
+        if self.lacks_shared() {
+            variables.pop();
+        }
+        let mut values = variables.into_iter().map(|(_, value)| value);
+        let mut stored = Vec::new();
+        if let Some(scale) = self.scale {
+            stored.extend([Stored::NoCount, Stored::NoRate]);
+            if self.is_built() {
+                values.next();
+                stored.push(Stored::Count(scale.steps));
+                stored.extend(values.next().map(Stored::Value));
+            }
+        }
+        stored.push(Stored::Iterations(self.iterations));
+        stored.extend(values.map(Stored::Value));
+        stored
+    }
+
+    /// Whether [`stored`](Self::stored) leaves the shared number out.
+    fn lacks_shared(&self) -> bool {
+        self.scale.is_some() && self.shared.is_some() && self.is_built()
+    }
+
+    /// The shared number after so many steps, if [`stored`](Self::stored) leaves it out.
+    pub(crate) fn lacking_shared(&self, optimizer: &dyn Optimizer, iterations: u64) -> Option<Tensor> {
+        let (_, mut value) = optimizer.shared().filter(|_| self.lacks_shared())?;
+        for t in 1..=iterations / optimizer.options().gradient_accumulation_steps.unwrap_or(1).max(1) {
+            let next = optimizer.next_shared(value, t);
+            // It ends at zero, and a file may name any number of steps.
+            if next == value {
+                break;
+            }
+            value = next;
+        }
+        Some(Tensor::full([], value))
     }
 
     /// The tensors by name, in the order of Keras' files.
@@ -327,6 +446,17 @@ enum Place {
 
 fn scalar(tensor: Option<Tensor>) -> Option<f32> {
     tensor?.data().first().copied()
+}
+
+/// Adds up the gradients of each weight, and says whether all are finite after multiplication by `factor`.
+fn finite(updates: &mut [Update<'_>], factor: f32) -> bool {
+    updates.iter_mut().all(|update| {
+        for other in &mut update.others {
+            reduce::add(update.gradient, other);
+            other.fill(0.0);
+        }
+        update.gradient.iter().all(|g| (g * factor).is_finite())
+    })
 }
 
 /// The values of a piece of a weight: together with their slots they fit a first-level cache, ...

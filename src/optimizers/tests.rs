@@ -252,6 +252,65 @@ fn schedule_free_adamw() {
     );
 }
 
+/// Keras 3.15.1 on PyTorch, whose gradients are those of the loss times the factor.
+#[test]
+fn loss_scale_optimizer() {
+    let inner = Sgd::new(0.1).momentum(0.9).clipnorm(0.01);
+    let mut run = Run::new(LossScaleOptimizer::new(inner).initial_scale(8.0).dynamic_growth_steps(3));
+    let scale = |run: &Run| (run.state.loss_scale(), run.state.iterations());
+    (0..3).for_each(|_| run.step());
+    assert_eq!(scale(&run), (Some(16.0), 3));
+    run.step();
+    run.step();
+    let after_5 = [-0.748_826, 0.4981559, -2.624205e-5, -0.5013308, 0.7548081, 0.2512954];
+    run.expect(after_5);
+    // One value that is not finite, in the second part of a batch: the step is left out and the factor halved.
+    let (mut gradient, mut other) = (vec![1.0; 4], vec![0.0, f32::INFINITY, 0.0, 0.0]);
+    let mut update = Update::new("dense/kernel", &mut run.kernel, &mut gradient);
+    update.others.push(&mut other);
+    run.state.apply(&*run.optimizer, &mut [update]).unwrap();
+    assert_eq!((gradient, other), (vec![0.0; 4], vec![0.0; 4]), "places for the next gradients");
+    run.expect(after_5);
+    assert_eq!(scale(&run), (Some(8.0), 5));
+    let names: Vec<String> = run.state.variables().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        ["step_counter", "dynamic_scale", "learning_rate", "dense_kernel_momentum", "dense_bias_momentum"]
+    );
+
+    // In training the loss is not multiplied: too large is what would be with the factor.
+    for (scale, moves) in [(1024.0, true), (1e5, false)] {
+        let optimizer = LossScaleOptimizer::new(Sgd::new(1e-34)).initial_scale(scale);
+        let mut state = OptimizerState::new(&optimizer).unwrap();
+        let (mut weight, mut gradient) = (Tensor::full([1], 0.0), [1e34f32]);
+        state.step(&optimizer, &mut [Update::new("w", &mut weight, &mut gradient)], None).unwrap();
+        assert_eq!(weight.data()[0] != 0.0, moves);
+        assert_eq!(state.loss_scale(), Some(if moves { 1024.0 } else { 5e4 }));
+    }
+
+    // Keras' files lack what Nadam keeps for all weights; it follows from the number of steps.
+    let mut nadam = Run::new(LossScaleOptimizer::new("nadam"));
+    (0..3).for_each(|_| nadam.step());
+    let (name, product) = nadam.state.variables().pop().unwrap();
+    assert_eq!(name, "u_product");
+    assert_eq!(nadam.state.stored().len(), 2 + nadam.state.variables().len());
+    assert_eq!(nadam.state.lacking_shared(&*nadam.optimizer, 3), Some(product));
+    assert_eq!(run.state.lacking_shared(&*run.optimizer, 3), None);
+
+    // What is remembered goes on.
+    let mut copy = Run::new(Shared(run.optimizer.0.clone()));
+    copy.state.build(&*copy.optimizer, [("dense/kernel", &[2, 2][..]), ("dense/bias", &[2])]);
+    copy.state.set_variables(run.state.variables().into_iter().map(|(_, value)| value)).unwrap();
+    copy.state.set_iterations(run.state.iterations());
+    (copy.kernel, copy.bias) = (run.kernel.clone(), run.bias.clone());
+    for _ in 0..4 {
+        run.step();
+        copy.step();
+    }
+    assert_eq!(run.values(), copy.values());
+    assert_eq!((scale(&run), copy.state.loss_scale()), ((Some(16.0), 9), Some(16.0)));
+}
+
 #[test]
 fn lamb() {
     golden(
@@ -363,7 +422,10 @@ fn averages_come_before_constraints() {
 #[test]
 fn every_optimizer_goes_through_its_config() {
     for class in <Shared<dyn Optimizer> as crate::config::Family>::classes() {
-        let optimizer: Shared<dyn Optimizer> = class.names[0].into();
+        let optimizer: Shared<dyn Optimizer> = match class.names {
+            [name, ..] => (*name).into(),
+            [] => LossScaleOptimizer::new("adam").initial_scale(8.0).into(),
+        };
         OptimizerState::new(&*optimizer).unwrap();
         assert_eq!(optimizer.class_name(), class.class_name);
         let text = serde_json::to_string(&optimizer).unwrap();
@@ -460,7 +522,11 @@ fn variables_stand_in_keras_order() {
 fn a_restored_state_goes_on_with_the_same_bits() {
     for class in <Shared<dyn Optimizer> as crate::config::Family>::classes() {
         let config = Options::new(0.05).use_ema(true).gradient_accumulation_steps(2).clipnorm(0.5);
-        let optimizer = (class.from_config)(crate::config::of(&config).unwrap()).unwrap();
+        let mut config = crate::config::of(&config).unwrap();
+        if class.class_name == "LossScaleOptimizer" {
+            config = config::of(&LossScaleOptimizer::new(config::from_config::<Adam>(config).unwrap())).unwrap();
+        }
+        let optimizer = (class.from_config)(config).unwrap();
         let mut run = Run::new(optimizer.clone());
         (0..5).for_each(|_| run.step());
         run.state.set_learning_rate(0.03).unwrap();
@@ -602,6 +668,11 @@ fn wrong_arguments_are_named() {
         (Muon::new(0.1).adam_beta_2(1.0).into(), "Muon's AdamW: beta_1 is 0.9 and beta_2 1; both must be below 1"),
         (Muon::new(0.1).adam_beta_2(1.5).into(), "Muon's AdamW: beta_2 is 1.5"),
         (ScheduleFreeAdamW::new(0.1).beta_2(1.0).into(), "beta_2 is 1; it must be below 1"),
+        (LossScaleOptimizer::new("sgd").initial_scale(0.0).into(), "initial_scale is 0"),
+        (LossScaleOptimizer::new("sgd").dynamic_growth_steps(0).into(), "dynamic_growth_steps is 0"),
+        (LossScaleOptimizer::new(Sgd::new(-0.1)).into(), "learning_rate is -0.1"),
+        (LossScaleOptimizer::new(LossScaleOptimizer::new("sgd")).into(), "a LossScaleOptimizer itself"),
+        (LossScaleOptimizer::new("adma").into(), "did you mean 'adam'"),
         ("adma".into(), "did you mean 'adam'"),
     ] {
         let error = error(optimizer);

@@ -7,7 +7,7 @@ use crate::layer::Param;
 use crate::losses::Loss;
 use crate::metrics::Metrics;
 use crate::model::{Graph, Model};
-use crate::optimizers::{Optimizer, OptimizerState};
+use crate::optimizers::{Optimizer, OptimizerState, Stored};
 use crate::runtime::{Workspace, Workspaces};
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -193,6 +193,39 @@ impl Compiled {
         state.set_iterations(iterations);
         (self.state, self.weights, self.collected) = (state, weights, true);
         Ok(())
+    }
+
+    /// As [`restore`](Self::restore), from a file of Keras that has so many variables: `count` and `value` read one.
+    pub fn restore_keras(
+        &mut self,
+        weights: Vec<Param>,
+        variables: usize,
+        count: impl Fn(usize) -> Result<u64>,
+        value: impl Fn(usize) -> Result<Tensor>,
+    ) -> Result<()> {
+        let mut state = OptimizerState::new(&*self.optimizer)?;
+        if variables > state.stored().len() {
+            let shapes: Vec<_> = weights.iter().map(|weight| (weight.path(), weight.shape())).collect();
+            state.build(&*self.optimizer, shapes.iter().map(|(path, shape)| (*path, shape.as_slice())));
+        }
+        let (mut iterations, mut values) = (0, Vec::new());
+        let stored = state.stored();
+        ensure!(
+            variables == stored.len(),
+            Data,
+            "the optimizer's state has {} variables, but {variables} were given; they belong to another optimizer or model",
+            stored.len()
+        );
+        for (i, stored) in stored.iter().enumerate() {
+            match stored {
+                Stored::Iterations(_) => iterations = count(i).at(|| "the optimizer's iterations".to_owned())?,
+                Stored::Count(_) => values.push(Tensor::full([], count(i)? as f32)),
+                Stored::Value(_) => values.push(value(i)?),
+                Stored::NoCount | Stored::NoRate => {}
+            }
+        }
+        values.extend(state.lacking_shared(&*self.optimizer, iterations));
+        self.restore(weights, iterations, values)
     }
 
     pub fn reset_metrics(&mut self) {

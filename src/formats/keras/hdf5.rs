@@ -52,9 +52,9 @@ impl Hdf5 {
         below(group, path).and_then(|array| self.tensor(&array)).at(|| format!("array '{path}'"))
     }
 
-    /// The only value of the array at this path below a group, as a whole number of at least 0.
-    pub fn count_at(&self, group: &Group, path: &str) -> Result<u64> {
-        below(group, path).and_then(|array| self.count(&array)).at(|| format!("array '{path}'"))
+    /// The array at this path below a group.
+    pub fn dataset_at(&self, group: &Group, path: &str) -> Result<Dataset> {
+        below(group, path).at(|| format!("array '{path}'"))
     }
 
     /// The shape of an array.
@@ -85,6 +85,12 @@ impl Hdf5 {
             _ => None,
         };
         value.ok_or_else(|| Error::Format(format!("an array of shape {shape:?} is no count")))
+    }
+
+    /// Whether an array is a single whole number.
+    pub fn is_count(&self, array: &Dataset) -> Result<bool> {
+        let whole = matches!(array.dtype().map_err(damaged)?, DType::I32 | DType::I64);
+        Ok(whole && self.shape(array)?.is_empty())
     }
 
     /// All arrays of the file with their types and shapes, those of a group before those below it.

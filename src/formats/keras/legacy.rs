@@ -48,13 +48,8 @@ pub(super) fn load(bytes: Vec<u8>, compile: bool) -> Result<Model> {
         let version = text("keras_version")?.unwrap_or_default();
         if let (true, Some(group)) = (version.starts_with("3."), file.group("optimizer_weights")?) {
             let names = list(&group, "weight_names")?.unwrap_or_default();
-            if let Some((iterations, variables)) = names.split_first() {
-                let iterations = file.count_at(&group, iterations)?;
-                let variables = variables.iter().map(|name| file.array(&group, name)).collect::<Result<_>>()?;
-                let weights = model.trainable_weights();
-                let place = || "the optimizer's variables".to_owned();
-                model.compiled_mut()?.restore(weights, iterations, variables).at(place)?;
-            }
+            let arrays = names.iter().map(|name| file.dataset_at(&group, name)).collect::<Result<Vec<_>>>()?;
+            super::restore_optimizer(&mut model, &file, &arrays).at(|| "the optimizer's variables".to_owned())?;
         }
     }
     Ok(model)

@@ -23,7 +23,10 @@ use crate::files::write_whole;
 use crate::layer::{LayerHandle, Param};
 use crate::layers::TimeDistributed;
 use crate::model::{Model, config::parse, nested::Nested};
+use crate::optimizers::{LossScaleOptimizer, Stored};
+use crate::tensor::Tensor;
 use hdf5::{Array, Hdf5, Tree};
+use hdf5_pure::Dataset;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -53,6 +56,7 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
     );
     let mut config = json(member("config.json")?).at(|| "member 'config.json'".to_owned())?;
     let weights = member(WEIGHTS)?;
+    fill_vocabularies(&mut config, "", &archive)?;
     let compile_config = config.get_mut("compile_config").map(Value::take);
     let mut model = Model::from_value(config).at(|| "member 'config.json'".to_owned())?;
     if !model.starts_with_input() {
@@ -70,6 +74,33 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
         read_optimizer(&mut model, &weights).at(in_weights)?;
     }
     Ok(model)
+}
+
+/// Gives the vocabularies that came from data, which Keras keeps in members of their own, to the layers of a model's
+/// configuration. `group` is the model's, as in the file of weights.
+fn fill_vocabularies(model: &mut Value, group: &str, archive: &HashMap<String, Vec<u8>>) -> Result<()> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for layer in model["config"]["layers"].as_array_mut().into_iter().flatten() {
+        let class = layer["class_name"].as_str().map(snake_case).unwrap_or_default();
+        let n = counts.entry(class.clone()).or_default();
+        let name = if *n == 0 { class.clone() } else { format!("{class}_{n}") };
+        *n += 1;
+        let place = format!("{group}layers/{name}/");
+        match class.as_str() {
+            "functional" | "sequential" => fill_vocabularies(layer, &place, archive)?,
+            "integer_lookup" if layer["config"]["vocabulary"].is_null() => {
+                let member = format!("assets/{place}vocabulary.txt");
+                let Some(bytes) = archive.get(&member) else { continue };
+                let numbers =
+                    String::from_utf8_lossy(bytes).lines().map(|line| line.trim().parse::<i64>().ok()).collect();
+                let numbers: Option<Vec<i64>> = numbers;
+                let wrong = || Error::Format(format!("member '{member}' is no list of whole numbers"));
+                layer["config"]["vocabulary"] = json!(numbers.ok_or_else(wrong)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn load_weights(model: &mut Model, path: &Path, options: &LoadWeights) -> Result<Vec<Skipped>> {
@@ -99,6 +130,9 @@ pub(super) fn save(model: &Model, path: &Path) -> Result<()> {
         if let Some(Value::Object(optimizer)) = settings.get_mut("optimizer").and_then(|o| o.get_mut("config")) {
             // Keras refuses arguments that it does not know.
             optimizer.remove("exclude_from_weight_decay");
+            if let Some(Value::Object(inner)) = optimizer.get_mut("inner_optimizer").and_then(|o| o.get_mut("config")) {
+                inner.remove("exclude_from_weight_decay");
+            }
         }
         config["compile_config"] = settings.into();
         write_optimizer(model, &mut tree)?;
@@ -253,17 +287,26 @@ fn read_weights(model: &Model, file: &Hdf5, options: &LoadWeights) -> Result<Vec
     found.finish()
 }
 
-/// The optimizer's variables: its steps, then those of [`OptimizerState::variables`].
-///
-/// [`OptimizerState::variables`]: crate::optimizers::OptimizerState::variables
+/// The optimizer's variables.
 fn read_optimizer(model: &mut Model, file: &Hdf5) -> Result<()> {
     let arrays = file.arrays("optimizer/vars")?;
-    let Some((iterations, variables)) = arrays.split_first() else { return Ok(()) };
-    let iterations = file.count(iterations).at(|| "the optimizer's iterations".to_owned())?;
-    let variables = variables.iter().map(|array| file.tensor(array)).collect::<Result<Vec<_>>>();
-    let variables = variables.at(|| "the optimizer's variables".to_owned())?;
+    restore_optimizer(model, file, &arrays).at(|| "the optimizer's variables".to_owned())
+}
+
+fn restore_optimizer(model: &mut Model, file: &Hdf5, arrays: &[Dataset]) -> Result<()> {
+    if arrays.is_empty() {
+        return Ok(());
+    }
     let weights = model.trainable_weights();
-    model.compiled_mut()?.restore(weights, iterations, variables).at(|| "the optimizer's variables".to_owned())
+    let compiled = model.compiled_mut()?;
+    // Keras puts one around the optimizer of a model in half precision, and does not write that into the settings. Its
+    // variables come first: a count and a rate, and then another count.
+    if let (Some(array), None) = (arrays.get(2), compiled.optimizer.loss_scaling())
+        && file.is_count(array)?
+    {
+        compiled.optimizer = LossScaleOptimizer::new(compiled.optimizer.clone()).into();
+    }
+    compiled.restore_keras(weights, arrays.len(), |i| file.count(&arrays[i]), |i| file.tensor(&arrays[i]))
 }
 
 fn weights_tree(model: &Model) -> Result<Tree> {
@@ -276,11 +319,27 @@ fn weights_tree(model: &Model) -> Result<Tree> {
 
 fn write_optimizer(model: &Model, tree: &mut Tree) -> Result<()> {
     let state = &model.compiled()?.state;
-    let iterations = i32::try_from(state.iterations())
-        .map_err(|_| Error::Format(format!("{} steps are more than Keras' counter holds", state.iterations())))?;
-    tree.push("optimizer/vars", Array::Count(iterations));
-    for (_, value) in state.variables() {
-        tree.push("optimizer/vars", Array::Floats(value));
+    let count = |n: u64| {
+        let n = i32::try_from(n);
+        n.map(Array::Count)
+            .map_err(|_| Error::Format(format!("{} steps are more than Keras' counter holds", state.iterations())))
+    };
+    let mut inner = false;
+    for stored in state.stored() {
+        let array = || {
+            Ok::<_, Error>(match &stored {
+                Stored::Iterations(n) | Stored::Count(n) => count(*n)?,
+                Stored::Value(value) => Array::Floats(value.clone()),
+                Stored::NoCount => Array::Count(0),
+                Stored::NoRate => Array::Floats(Tensor::full([], 0.0)),
+            })
+        };
+        tree.push("optimizer/vars", array()?);
+        // Keras writes the variables of an optimizer inside another a second time, at its place.
+        inner |= matches!(stored, Stored::Iterations(_)) && state.loss_scale().is_some();
+        if inner {
+            tree.push("optimizer/inner_optimizer/vars", array()?);
+        }
     }
     Ok(())
 }

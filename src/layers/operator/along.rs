@@ -3,6 +3,7 @@
 use super::super::permute::{inverse, transpose};
 use super::arrange::Integers;
 use super::reduction::inner_axes;
+use crate::activations::math::sigmoid;
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Forward, Values};
 use crate::runtime::threads;
@@ -62,6 +63,24 @@ pub enum Along {
     },
     /// The norm of this order: none or 2 for the root of the squares' sum, 1 for the sum of sizes, any other `p`.
     Norm { ord: Option<Order>, axis: Option<Integers>, keepdims: bool },
+    /// The first half of the axis times the sigmoid of the second.
+    Glu { axis: Option<Integers> },
+    /// The largest value less the smallest.
+    Ptp { axis: Option<Integers>, keepdims: bool },
+    /// The sum of those that are numbers; 0 of none.
+    Nansum { axis: Option<Integers>, keepdims: bool },
+    /// The product of those that are numbers; 1 of none.
+    Nanprod { axis: Option<Integers>, keepdims: bool },
+    /// The mean of those that are numbers.
+    Nanmean { axis: Option<Integers>, keepdims: bool },
+    /// The variance of those that are numbers.
+    Nanvar { axis: Option<Integers>, keepdims: bool },
+    /// Its root.
+    Nanstd { axis: Option<Integers>, keepdims: bool },
+    /// The largest of those that are numbers.
+    Nanmax { axis: Option<Integers>, keepdims: bool },
+    /// The smallest of those that are numbers.
+    Nanmin { axis: Option<Integers>, keepdims: bool },
     /// Divided by the norm of this order, of at least `epsilon` (none: 1e-7).
     Normalize { axis: Option<Integers>, order: u32, epsilon: Option<f64> },
 }
@@ -106,6 +125,15 @@ impl Along {
         "Average",
         "Norm",
         "Normalize",
+        "Glu",
+        "Ptp",
+        "Nansum",
+        "Nanprod",
+        "Nanmean",
+        "Nanvar",
+        "Nanstd",
+        "Nanmax",
+        "Nanmin",
     ];
 
     pub(super) fn name(&self) -> &'static str {
@@ -129,6 +157,15 @@ impl Along {
             Along::Average { .. } => "Average",
             Along::Norm { .. } => "Norm",
             Along::Normalize { .. } => "Normalize",
+            Along::Glu { .. } => "Glu",
+            Along::Ptp { .. } => "Ptp",
+            Along::Nansum { .. } => "Nansum",
+            Along::Nanprod { .. } => "Nanprod",
+            Along::Nanmean { .. } => "Nanmean",
+            Along::Nanvar { .. } => "Nanvar",
+            Along::Nanstd { .. } => "Nanstd",
+            Along::Nanmax { .. } => "Nanmax",
+            Along::Nanmin { .. } => "Nanmin",
         }
     }
 
@@ -142,6 +179,9 @@ impl Along {
             Along::Var { axis, .. } | Along::Std { axis, .. } | Along::Logsumexp { axis, .. } => axis,
             Along::Median { axis, .. } | Along::Quantile { axis, .. } | Along::Average { axis, .. } => axis,
             Along::Norm { axis, .. } | Along::Normalize { axis, .. } | Along::Moments { axes: axis, .. } => axis,
+            Along::Glu { axis } | Along::Ptp { axis, .. } | Along::Nansum { axis, .. } => axis,
+            Along::Nanprod { axis, .. } | Along::Nanmean { axis, .. } | Along::Nanvar { axis, .. } => axis,
+            Along::Nanstd { axis, .. } | Along::Nanmax { axis, .. } | Along::Nanmin { axis, .. } => axis,
         };
         let name = self.name();
         let Some(axes) = axes else {
@@ -158,6 +198,7 @@ impl Along {
                 | Along::Argmax { .. }
                 | Along::Argmin { .. }
                 | Along::Normalize { .. }
+                | Along::Glu { .. }
         );
         ensure!(!one || resolved.len() == 1, Argument, "{name} goes along one axis, not along {:?}", axes.list());
         let matrix = matches!(self, Along::Norm { ord: Some(Order::Number(_)), .. }) && resolved.len() > 1;
@@ -185,6 +226,15 @@ impl Along {
             }
             Along::Logsumexp { keepdims, .. } | Along::Median { keepdims, .. } => Becomes::One { keepdims: *keepdims },
             Along::Quantile { keepdims, .. } | Along::Norm { keepdims, .. } => Becomes::One { keepdims: *keepdims },
+            Along::Glu { .. } => {
+                // An axis that is not known is as long as can be.
+                ensure!(n.is_multiple_of(2) || n == usize::MAX, Shape, "an axis of {n} values has no halves");
+                Becomes::Many(n / 2)
+            }
+            Along::Ptp { keepdims, .. } | Along::Nansum { keepdims, .. } => Becomes::One { keepdims: *keepdims },
+            Along::Nanprod { keepdims, .. } | Along::Nanmean { keepdims, .. } => Becomes::One { keepdims: *keepdims },
+            Along::Nanvar { keepdims, .. } | Along::Nanstd { keepdims, .. } => Becomes::One { keepdims: *keepdims },
+            Along::Nanmax { keepdims, .. } | Along::Nanmin { keepdims, .. } => Becomes::One { keepdims: *keepdims },
         })
     }
 
@@ -385,6 +435,34 @@ impl Along {
                 let norm = norm(x, self.order()).max(epsilon.unwrap_or(1e-7));
                 y.iter_mut().zip(x).for_each(|(y, x)| *y = (f64::from(*x) / norm) as f32);
             }
+            Along::Glu { .. } => {
+                let (values, gates) = x.split_at(n / 2);
+                y.iter_mut().zip(values).zip(gates).for_each(|((y, x), gate)| *y = x * sigmoid(*gate));
+            }
+            Along::Ptp { .. } => y[0] = x[first(x, |a, b| a > b)] - x[first(x, |a, b| a < b)],
+            _ => {
+                // Those that are numbers alone.
+                let numbers: Vec<f32> = x.iter().copied().filter(|x| !x.is_nan()).collect();
+                y[0] = match self {
+                    Along::Nansum { .. } => numbers.iter().map(|&x| f64::from(x)).sum::<f64>() as f32,
+                    Along::Nanprod { .. } => numbers.iter().map(|&x| f64::from(x)).product::<f64>() as f32,
+                    _ if numbers.is_empty() => f32::NAN,
+                    Along::Nanmax { .. } => numbers[first(&numbers, |a, b| a > b)],
+                    Along::Nanmin { .. } => numbers[first(&numbers, |a, b| a < b)],
+                    _ => return self.of_all().row(&numbers, y, second),
+                };
+            }
+        }
+    }
+
+    /// For a function that leaves out what is no number: the one that does not.
+    fn of_all(&self) -> Along {
+        let (axis, keepdims) = (None, false);
+        match self {
+            Along::Nanvar { .. } => Along::Var { axis, keepdims },
+            Along::Nanstd { .. } => Along::Std { axis, keepdims },
+            Along::Nanprod { .. } => Along::Prod { axis, keepdims },
+            _ => Along::Average { axis, weights: None },
         }
     }
 
@@ -482,6 +560,36 @@ impl Along {
             Along::Argsort { .. } | Along::Argmax { .. } | Along::Argmin { .. } | Along::CountNonzero { .. } => {
                 dx.fill(0.0);
             }
+            Along::Glu { .. } => {
+                let (values, gates) = x.split_at(n / 2);
+                let (of_values, of_gates) = dx.split_at_mut(n / 2);
+                for (i, g) in g.iter().enumerate() {
+                    let open = sigmoid(gates[i]);
+                    of_values[i] = g * open;
+                    of_gates[i] = g * values[i] * open * (1.0 - open);
+                }
+            }
+            Along::Ptp { .. } => {
+                dx.fill(0.0);
+                share(x, x[first(x, |a, b| a > b)], g[0], dx);
+                share(x, x[first(x, |a, b| a < b)], -g[0], dx);
+            }
+            Along::Nansum { .. } => dx.iter_mut().zip(x).for_each(|(dx, x)| *dx = if x.is_nan() { 0.0 } else { g[0] }),
+            Along::Nanmax { .. } | Along::Nanmin { .. } => {
+                dx.fill(0.0);
+                share(x, y[0], g[0], dx);
+            }
+            Along::Nanprod { .. } | Along::Nanmean { .. } | Along::Nanvar { .. } | Along::Nanstd { .. } => {
+                let numbers: Vec<f32> = x.iter().copied().filter(|x| !x.is_nan()).collect();
+                let mut of_numbers = vec![0.0; numbers.len()];
+                if !numbers.is_empty() {
+                    self.of_all().row_back(&numbers, y, g, None, &mut of_numbers);
+                }
+                let mut of_numbers = of_numbers.into_iter();
+                for (dx, x) in dx.iter_mut().zip(x) {
+                    *dx = if x.is_nan() { 0.0 } else { of_numbers.next().unwrap_or(0.0) };
+                }
+            }
         }
     }
 
@@ -493,6 +601,12 @@ impl Along {
             _ => 2.0,
         }
     }
+}
+
+/// Adds the gradient of an extreme, in equal shares where several values are it.
+fn share(x: &[f32], extreme: f32, g: f32, dx: &mut [f32]) {
+    let equal = x.iter().filter(|x| **x == extreme).count();
+    dx.iter_mut().zip(x).filter(|(_, x)| **x == extreme).for_each(|(dx, _)| *dx += g / equal as f32);
 }
 
 /// How the rows along axes lie in a tensor.

@@ -3,6 +3,7 @@
 //! Each of these is a table: for each value of the result the place in the sample that it comes from. The gradient
 //! goes back the same way.
 
+use super::super::spatial::DataFormat;
 use super::reduction::inner_axes;
 use crate::error::{Error, Result, ensure};
 use crate::layer::{Backward, Forward, Values};
@@ -95,6 +96,10 @@ pub enum Arrange {
         #[serde(skip)]
         shape: Vec<usize>,
     },
+    /// Blocks of `block_size` by `block_size` pixels from the channels of each, row by row (pixel shuffle).
+    DepthToSpace { block_size: usize, data_format: DataFormat },
+    /// The pixels of each such block as channels of one.
+    SpaceToDepth { block_size: usize, data_format: DataFormat },
 }
 
 /// Stands for a value that comes from nowhere.
@@ -119,6 +124,8 @@ impl Arrange {
         "Diagonal",
         "Rot90",
         "Take",
+        "DepthToSpace",
+        "SpaceToDepth",
     ];
 
     pub(super) fn name(&self) -> &'static str {
@@ -139,6 +146,8 @@ impl Arrange {
             Arrange::Diagonal { .. } => "Diagonal",
             Arrange::Rot90 { .. } => "Rot90",
             Arrange::Take { .. } => "Take",
+            Arrange::DepthToSpace { .. } => "DepthToSpace",
+            Arrange::SpaceToDepth { .. } => "SpaceToDepth",
         }
     }
 
@@ -311,8 +320,45 @@ impl Arrange {
                 let dims: Vec<usize> = one[..axis].iter().chain(shape).chain(&one[axis + 1..]).copied().collect();
                 at = at.into_shape_with_order(dims).map_err(|error| Error::Shape(error.to_string()))?;
             }
+            Arrange::DepthToSpace { block_size, data_format } | Arrange::SpaceToDepth { block_size, data_format } => {
+                at = self.blocks(at, *block_size, *data_format)?;
+            }
         }
         Ok(vec![at])
+    }
+
+    /// Blocks of pixels from channels, or the other way round.
+    fn blocks(&self, at: ArrayD<usize>, n: usize, format: DataFormat) -> Result<ArrayD<usize>> {
+        let first = format == DataFormat::ChannelsFirst;
+        let (height, width, deep) = match *at.shape() {
+            [_, deep, height, width] if first => (height, width, deep),
+            [_, height, width, deep] => (height, width, deep),
+            _ => return Err(Error::Shape("it needs images: a batch of three axes".to_owned())),
+        };
+        let apart = matches!(self, Arrange::DepthToSpace { .. });
+        let fits = match apart {
+            true => n > 0 && deep.is_multiple_of(n * n),
+            false => n > 0 && height.is_multiple_of(n) && width.is_multiple_of(n),
+        };
+        ensure!(fits, Shape, "{height}x{width} pixels of {deep} channels do not fit blocks of {n}x{n}");
+        // The place in the block is the slower one of two indices of channels, but with the channels in front the faster.
+        let (split, order, joined) = if apart {
+            let deep = deep / (n * n);
+            match first {
+                false => ([1, height, width, n, n, deep], [0, 1, 3, 2, 4, 5], [1, height * n, width * n, deep]),
+                true => ([1, deep, n, n, height, width], [0, 1, 4, 2, 5, 3], [1, deep, height * n, width * n]),
+            }
+        } else {
+            let (rows, columns) = (height / n, width / n);
+            match first {
+                false => ([1, rows, n, columns, n, deep], [0, 1, 3, 2, 4, 5], [1, rows, columns, n * n * deep]),
+                true => ([1, deep, rows, n, columns, n], [0, 1, 3, 5, 2, 4], [1, deep * n * n, rows, columns]),
+            }
+        };
+        let shape = |error: ndarray::ShapeError| Error::Shape(error.to_string());
+        let at = at.as_standard_layout().into_owned().into_shape_with_order(IxDyn(&split)).map_err(shape)?;
+        let at = at.permuted_axes(order.to_vec()).as_standard_layout().into_owned();
+        at.into_shape_with_order(IxDyn(&joined)).map_err(shape)
     }
 
     /// Where the parts of an axis of `n` places begin and end.

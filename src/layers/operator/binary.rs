@@ -36,6 +36,18 @@ pub enum Op {
     Hypot,
     /// `a / b`, 0 where `b` is 0.
     DivideNoNan,
+    /// What `a / b` leaves, with the sign of `a`.
+    Fmod,
+    /// The larger one, the other where one is no number; of equal ones the first takes the gradient.
+    Fmax,
+    /// The smaller one, the other where one is no number; of equal ones the first takes the gradient.
+    Fmin,
+    /// `log2(2^a + 2^b)`
+    Logaddexp2,
+    /// `a * 2^b`
+    Ldexp,
+    /// 0 where `a` is negative, `b` where it is 0, else 1.
+    Heaviside,
     /// A comparison, 1 where it holds and 0 elsewhere; no gradient passes.
     Compare(Comparison),
 }
@@ -108,6 +120,12 @@ impl Op {
             Op::Logaddexp => "Logaddexp",
             Op::Hypot => "Hypot",
             Op::DivideNoNan => "DivideNoNan",
+            Op::Fmod => "Fmod",
+            Op::Fmax => "Fmax",
+            Op::Fmin => "Fmin",
+            Op::Logaddexp2 => "Logaddexp2",
+            Op::Ldexp => "Ldexp",
+            Op::Heaviside => "Heaviside",
             Op::Compare(asked) => Comparison::ALL.iter().find(|(_, known)| *known == asked).map_or("Equal", |(n, _)| n),
         }
     }
@@ -133,6 +151,18 @@ impl Op {
             }),
             Op::Hypot => combine(a, b, &workspace, f32::hypot),
             Op::DivideNoNan => combine(a, b, &workspace, |a, b| if b == 0.0 { 0.0 } else { a / b }),
+            Op::Fmod => combine(a, b, &workspace, |a, b| a % b),
+            Op::Fmax => combine(a, b, &workspace, f32::max),
+            Op::Fmin => combine(a, b, &workspace, f32::min),
+            Op::Logaddexp2 => combine(a, b, &workspace, |a, b| {
+                if a == b { a + 1.0 } else { a.max(b) + (-(a - b).abs()).exp2().ln_1p() * std::f32::consts::LOG2_E }
+            }),
+            Op::Ldexp => combine(a, b, &workspace, |a, b| a * b.exp2()),
+            Op::Heaviside => combine(a, b, &workspace, |a, b| match a {
+                0.0 => b,
+                a if a.is_nan() => a,
+                a => f32::from(u8::from(a > 0.0)),
+            }),
             Op::Compare(asked) => return combine(a, b, &workspace, |a, b| f32::from(u8::from(asked.holds(a, b)))),
         }?;
         if matches!(self, Op::Add | Op::Subtract) {
@@ -169,6 +199,12 @@ impl Op {
             Op::Logaddexp => Some(combine(a, b, w, |a, b| 1.0 / (1.0 + (b - a).exp()))),
             Op::Hypot => Some(combine(a, b, w, |a, b| a / a.hypot(b))),
             Op::DivideNoNan => Some(combine(a, b, w, |_, b| if b == 0.0 { 0.0 } else { 1.0 / b })),
+            Op::Fmod => Some(combine(a, b, w, |_, _| 1.0)),
+            Op::Fmax => Some(combine(a, b, w, |a, b| if a >= b || b.is_nan() { 1.0 } else { 0.0 })),
+            Op::Fmin => Some(combine(a, b, w, |a, b| if a <= b || b.is_nan() { 1.0 } else { 0.0 })),
+            Op::Logaddexp2 => Some(combine(a, b, w, |a, b| 1.0 / (1.0 + (b - a).exp2()))),
+            Op::Ldexp => Some(combine(a, b, w, |_, b| b.exp2())),
+            Op::Heaviside => Some(combine(a, b, w, |_, _| 0.0)),
             _ => None,
         };
         if let Some(slope_a) = slope_a {
@@ -177,6 +213,12 @@ impl Op {
                 Op::Arctan2 => combine(a, b, w, |a, b| -a / (a * a + b * b)),
                 Op::Logaddexp => combine(a, b, w, |a, b| 1.0 / (1.0 + (a - b).exp())),
                 Op::Hypot => combine(a, b, w, |a, b| b / a.hypot(b)),
+                Op::Fmod => combine(a, b, w, |a, b| -(a / b).trunc()),
+                Op::Fmax => combine(a, b, w, |a, b| if a >= b || b.is_nan() { 0.0 } else { 1.0 }),
+                Op::Fmin => combine(a, b, w, |a, b| if a <= b || b.is_nan() { 0.0 } else { 1.0 }),
+                Op::Logaddexp2 => combine(a, b, w, |a, b| 1.0 / (1.0 + (a - b).exp2())),
+                Op::Ldexp => combine(a, b, w, |a, b| a * b.exp2() * std::f32::consts::LN_2),
+                Op::Heaviside => combine(a, b, w, |a, _| f32::from(u8::from(a == 0.0))),
                 _ => combine(a, b, w, |a, b| if b == 0.0 { 0.0 } else { -a / (b * b) }),
             };
             let times = |slope: Tensor, dims: &[usize]| sum_to(combine(&g, &slope, w, |g, slope| g * slope)?, dims, w);

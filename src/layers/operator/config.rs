@@ -60,7 +60,7 @@ impl Operator {
                 return Ok(Box::new(Softmax::new().axis(config["axis"].as_i64().unwrap_or(-1) as isize)));
             }
             "Negative" => Function::Negative,
-            "Absolute" | "Abs" => Function::Absolute,
+            "Absolute" | "Abs" | "Fabs" => Function::Absolute,
             "Exp" => Function::Exp,
             "Log" => Function::Log,
             "Sqrt" => Function::Sqrt,
@@ -120,7 +120,12 @@ impl Operator {
             "Cast" if config["dtype"].as_str().is_some_and(|dtype| dtype.contains("int")) => {
                 Function::Each(Elementwise::Trunc)
             }
-            "Cast" => Function::Activation(Activation::Linear),
+            "Cast" | "Copy" => Function::Activation(Activation::Linear),
+            "NanToNum" => Function::NanToNum {
+                nan: number("nan", 0.0),
+                posinf: config["posinf"].as_f64(),
+                neginf: config["neginf"].as_f64(),
+            },
             "LogSoftmax" if config["axis"].as_i64().is_some_and(|axis| axis != -1) => {
                 return Err(Error::Format("'LogSoftmax' is known along the last axis alone".to_owned()));
             }
@@ -247,7 +252,12 @@ impl Operator {
             Function::Each(Elementwise::Trunc) => {
                 Written::new("keras.src.ops.core", "Cast", json!({"dtype": "int32"}), none)
             }
-            Function::Each(Elementwise::Erf) => Written::new("keras.src.ops.math", "Erf", json!({}), none),
+            Function::Each(Elementwise::Erf | Elementwise::Erfc | Elementwise::Erfinv) => {
+                Written::new("keras.src.ops.math", function.name(), json!({}), none)
+            }
+            Function::NanToNum { nan, posinf, neginf } => {
+                Written::new(numpy, "NanToNum", json!({"nan": nan, "posinf": posinf, "neginf": neginf}), none)
+            }
             Function::Each(Elementwise::StopGradient) => {
                 Written::new("keras.src.ops.core", "StopGradient", json!({}), none)
             }
@@ -291,7 +301,9 @@ impl Written {
             "Unstack" => "keras.src.ops.core",
             "TopK" | "Logsumexp" => "keras.src.ops.math",
             "Norm" => "keras.src.ops.linalg",
-            "Normalize" | "Moments" | "OneHot" | "MultiHot" => "keras.src.ops.nn",
+            "Normalize" | "Moments" | "OneHot" | "MultiHot" | "Glu" | "DepthToSpace" | "SpaceToDepth" => {
+                "keras.src.ops.nn"
+            }
             _ => "keras.src.ops.numpy",
         };
         let mut config = match entry["config"].take() {
@@ -396,6 +408,12 @@ impl Op {
             "Logaddexp" => Op::Logaddexp,
             "Hypot" => Op::Hypot,
             "DivideNoNan" => Op::DivideNoNan,
+            "Fmod" => Op::Fmod,
+            "Fmax" => Op::Fmax,
+            "Fmin" => Op::Fmin,
+            "Logaddexp2" => Op::Logaddexp2,
+            "Ldexp" => Op::Ldexp,
+            "Heaviside" => Op::Heaviside,
             _ => return Comparison::ALL.iter().find(|(name, _)| *name == class).map(|(_, asked)| Op::Compare(*asked)),
         })
     }

@@ -63,11 +63,29 @@ pub enum Elementwise {
     Isinf,
     /// 1 where it is neither, else 0.
     Isfinite,
+    /// 1 where it is infinite and positive, else 0.
+    Isposinf,
+    /// 1 where it is infinite and negative, else 0.
+    Isneginf,
+    /// 1 where the sign is minus, that of -0 too, else 0.
+    Signbit,
+    /// The cube root.
+    Cbrt,
+    /// Degrees as radians.
+    Deg2rad,
+    /// Radians as degrees.
+    Rad2deg,
+    /// `sin(πx) / (πx)`, 1 at 0.
+    Sinc,
+    /// `1 - erf(x)`
+    Erfc,
+    /// The inverse of the error function.
+    Erfinv,
 }
 
 impl Elementwise {
     /// Each of them, under Keras' name.
-    pub(super) const ALL: [(&'static str, Elementwise); 29] = [
+    pub(super) const ALL: [(&'static str, Elementwise); 38] = [
         ("Sin", Elementwise::Sin),
         ("Cos", Elementwise::Cos),
         ("Tan", Elementwise::Tan),
@@ -97,6 +115,15 @@ impl Elementwise {
         ("Isnan", Elementwise::Isnan),
         ("Isinf", Elementwise::Isinf),
         ("Isfinite", Elementwise::Isfinite),
+        ("Isposinf", Elementwise::Isposinf),
+        ("Isneginf", Elementwise::Isneginf),
+        ("Signbit", Elementwise::Signbit),
+        ("Cbrt", Elementwise::Cbrt),
+        ("Deg2rad", Elementwise::Deg2rad),
+        ("Rad2deg", Elementwise::Rad2deg),
+        ("Sinc", Elementwise::Sinc),
+        ("Erfc", Elementwise::Erfc),
+        ("Erfinv", Elementwise::Erfinv),
     ];
 
     pub(super) fn value(self, x: f32) -> f32 {
@@ -131,6 +158,20 @@ impl Elementwise {
             Elementwise::Isnan => f32::from(u8::from(x.is_nan())),
             Elementwise::Isinf => f32::from(u8::from(x.is_infinite())),
             Elementwise::Isfinite => f32::from(u8::from(x.is_finite())),
+            Elementwise::Isposinf => f32::from(u8::from(x == f32::INFINITY)),
+            Elementwise::Isneginf => f32::from(u8::from(x == f32::NEG_INFINITY)),
+            Elementwise::Signbit => f32::from(u8::from(x.is_sign_negative())),
+            Elementwise::Cbrt => x.cbrt(),
+            Elementwise::Deg2rad => x.to_radians(),
+            Elementwise::Rad2deg => x.to_degrees(),
+            Elementwise::Sinc if x == 0.0 => 1.0,
+            Elementwise::Sinc => {
+                let angle = std::f64::consts::PI * f64::from(x);
+                (angle.sin() / angle) as f32
+            }
+            // The share of the normal distribution above x, which does not cancel.
+            Elementwise::Erfc => 2.0 * normal(-x * std::f32::consts::SQRT_2).0,
+            Elementwise::Erfinv => erfinv(x),
         }
     }
 
@@ -154,7 +195,57 @@ impl Elementwise {
             Elementwise::Arctanh => 1.0 / (1.0 - x * x),
             Elementwise::Erf => std::f32::consts::FRAC_2_SQRT_PI * (-x * x).exp(),
             Elementwise::Exp2 => std::f32::consts::LN_2 * x.exp2(),
+            Elementwise::Cbrt => 1.0 / (3.0 * x.cbrt() * x.cbrt()),
+            Elementwise::Deg2rad => 1f32.to_radians(),
+            Elementwise::Rad2deg => 1f32.to_degrees(),
+            Elementwise::Sinc if x == 0.0 => 0.0,
+            Elementwise::Sinc => {
+                let angle = std::f64::consts::PI * f64::from(x);
+                ((angle.cos() - angle.sin() / angle) / f64::from(x)) as f32
+            }
+            Elementwise::Erfc => -std::f32::consts::FRAC_2_SQRT_PI * (-x * x).exp(),
+            Elementwise::Erfinv => {
+                let y = erfinv(x);
+                (y * y).exp() / std::f32::consts::FRAC_2_SQRT_PI
+            }
             _ => 0.0,
         }
     }
+}
+
+/// The inverse of the error function (Giles 2012, in single precision: relative errors up to 4e-7).
+fn erfinv(x: f32) -> f32 {
+    let square = f64::from(x) * f64::from(x);
+    let w = -(-square).ln_1p();
+    let polynomial = |w: f64, factors: &[f64]| factors.iter().fold(0.0, |sum, factor| sum * w + factor);
+    let factor = if w < 5.0 {
+        let factors = [
+            2.81022636e-08,
+            3.43273939e-07,
+            -3.5233877e-06,
+            -4.39150654e-06,
+            0.00021858087,
+            -0.00125372503,
+            -0.00417768164,
+            0.246640727,
+            1.50140941,
+        ];
+        polynomial(w - 2.5, &factors)
+    } else if w.is_infinite() {
+        f64::INFINITY
+    } else {
+        let factors = [
+            -0.000200214257,
+            0.000100950558,
+            0.00134934322,
+            -0.00367342844,
+            0.00573950773,
+            -0.0076224613,
+            0.00943887047,
+            1.00167406,
+            2.83297682,
+        ];
+        polynomial(w.sqrt() - 3.0, &factors)
+    };
+    (factor * f64::from(x)) as f32
 }

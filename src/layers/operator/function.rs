@@ -44,6 +44,15 @@ pub enum Function {
         /// The upper one.
         max: f64,
     },
+    /// `x`, with these in the places of what is no number and of the infinite.
+    NanToNum {
+        /// Where it is no number.
+        nan: f64,
+        /// Where it is infinite; none: the largest number.
+        posinf: Option<f64>,
+        /// Where it is minus infinite; none: the smallest number.
+        neginf: Option<f64>,
+    },
     /// A function of each value.
     Each(Elementwise),
     /// Repeated along axes of size 1, and new ones in front of the sample, to this shape of a sample.
@@ -82,6 +91,7 @@ impl Function {
             Function::Square => "Square",
             Function::Reciprocal => "Reciprocal",
             Function::Clip { .. } => "Clip",
+            Function::NanToNum { .. } => "NanToNum",
             Function::Reduce { how: Reduction::Sum, .. } => "Sum",
             Function::Reduce { how: Reduction::Mean, .. } => "Mean",
             Function::Reduce { how: Reduction::Max, .. } => "Max",
@@ -230,6 +240,22 @@ impl Function {
                 };
                 Ok(each(saved(x, cx), clip))
             }
+            Function::NanToNum { nan, posinf, neginf } => {
+                let (nan, high) = (*nan as f32, posinf.map_or(f32::MAX, |x| x as f32));
+                let low = neginf.map_or(f32::MIN, |x| x as f32);
+                let finite = move |x: f32| match x {
+                    x if x.is_finite() => x,
+                    x if x.is_nan() => nan,
+                    x => {
+                        if x > 0.0 {
+                            high
+                        } else {
+                            low
+                        }
+                    }
+                };
+                Ok(each(saved(x, cx), finite))
+            }
         }
     }
 
@@ -266,6 +292,7 @@ impl Function {
                 let (min, max) = (*min as f32, *max as f32);
                 with_saved(g, cx, move |g, x| if x < min || x > max { 0.0 } else { g })
             }
+            Function::NanToNum { .. } => with_saved(g, cx, |g, x| if x.is_finite() { g } else { 0.0 }),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::testing::{GradientCheck, check_close, check_layer};
 use crate::training::Predict;
 use serde_json::Value;
+use std::path::Path;
 
 fn positive(shape: &[usize], phase: f32) -> Tensor {
     wave(shape, phase, 1.0).map(|x| 1.5 + x)
@@ -105,12 +106,53 @@ fn extremes_are_the_first_of_equal_values_and_nan_is_one() {
 }
 
 #[test]
+fn what_is_no_number_is_left_out() {
+    let nan = f32::NAN;
+    let x = tensor(&[3, 4], &[nan, 3.0, -1.0, 3.0, nan, nan, nan, nan, 2.0, nan, 0.5, nan]);
+    let axis = || Some(Integers::One(-1));
+    let keepdims = false;
+    // NumPy's, but of nothing, where sums and products alone are a number.
+    for (along, want) in [
+        (Along::Nansum { axis: axis(), keepdims }, [5.0, 0.0, 2.5]),
+        (Along::Nanprod { axis: axis(), keepdims }, [-9.0, 1.0, 1.0]),
+        (Along::Nanmean { axis: axis(), keepdims }, [5.0 / 3.0, nan, 1.25]),
+        (Along::Nanvar { axis: axis(), keepdims }, [3.5555556, nan, 0.5625]),
+        (Along::Nanstd { axis: axis(), keepdims }, [1.8856181, nan, 0.75]),
+        (Along::Nanmax { axis: axis(), keepdims }, [3.0, nan, 2.0]),
+        (Along::Nanmin { axis: axis(), keepdims }, [-1.0, nan, 0.5]),
+    ] {
+        let got = apply(Operator::along(along.clone()), &x).into_vec();
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 1e-6 || got.is_nan() && want.is_nan(), "{along:?}: {got} {want}");
+        }
+    }
+    let other = tensor(&[1, 4], &[1.0, nan, nan, 2.0]);
+    let y = |op| apply(Operator::with_tensor(op, other.clone(), Side::Right), &x).into_vec();
+    assert_eq!(y(Op::Fmax)[..2], [1.0, 3.0]);
+    assert_eq!(y(Op::Fmin)[2..4], [-1.0, 2.0]);
+    let x = tensor(&[1, 4], &[nan, f32::INFINITY, f32::NEG_INFINITY, 2.0]);
+    let to_num =
+        |posinf, neginf| apply(Operator::unary(Function::NanToNum { nan: 0.5, posinf, neginf }), &x).into_vec();
+    assert_eq!(to_num(Some(3.0), None), [0.5, 3.0, f32::MIN, 2.0]);
+    assert_eq!(to_num(None, Some(-1.0)), [0.5, f32::MAX, -1.0, 2.0]);
+    let erfinv =
+        |x: f32| apply(Operator::unary(Function::Each(Elementwise::Erfinv)), &tensor(&[1], &[x])).into_vec()[0];
+    assert_eq!((erfinv(0.0), erfinv(1.0), erfinv(-1.0)), (0.0, f32::INFINITY, f32::NEG_INFINITY));
+    for (x, want) in
+        [(0.1, 0.08885599), (-0.5, -0.47693628), (0.9, 1.1630871), (0.999, 2.3267563), (0.99999, 3.123_206)]
+    {
+        assert!((erfinv(x) - want).abs() < 1e-6 * want.abs(), "{x}: {}", erfinv(x));
+    }
+}
+
+#[test]
 fn one_operand() {
     let x = positive(&[2, 3, 4], 0.5);
     let reduce = |how, axes: &[isize], keepdims| Function::Reduce { how, axes: axes.to_vec(), keepdims };
     // Those that are defined near 0 or above 1 alone, and what has no gradient on purpose, are left out below.
-    use Elementwise::{Arccos, Arccosh, Arcsin, Arctanh, StopGradient};
+    use Elementwise::{Arccos, Arccosh, Arcsin, Arctanh, Erfinv, StopGradient};
     for (function, x) in [
+        (Erfinv, x.clone().map(|x| x * 0.3)),
         (Arcsin, x.clone().map(|x| x * 0.3)),
         (Arccos, x.clone().map(|x| x * 0.3)),
         (Arctanh, x.clone().map(|x| x * 0.3)),
@@ -119,7 +161,8 @@ fn one_operand() {
         GradientCheck::new().layer_at(Operator::unary(Function::Each(function)), &[x]).unwrap();
     }
     let anywhere = Elementwise::ALL.into_iter().map(|(_, function)| function);
-    let anywhere = anywhere.filter(|function| ![Arcsin, Arccos, Arctanh, Arccosh, StopGradient].contains(function));
+    let nowhere = [Arcsin, Arccos, Arctanh, Arccosh, Erfinv, StopGradient];
+    let anywhere = anywhere.filter(|function| !nowhere.contains(function));
     let smooth = anywhere.map(Function::Each);
     for function in smooth.chain([
         Function::Activation("tanh".into()),
@@ -221,8 +264,10 @@ fn mistakes_are_told() {
 
 /// Models of one operation of `keras.ops` each, as Keras 3.15 wrote them, with its inputs and outputs.
 fn cases() -> Vec<(String, Value, Vec<Tensor>, Vec<Tensor>)> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/operators.json");
-    let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let all = ["operators.json", "operators_rare.json"].map(|name| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        serde_json::from_str::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap()
+    });
     let tensors = |value: &Value| {
         let read = |value: &Value| {
             let shape: Vec<usize> = serde_json::from_value(value["shape"].clone()).unwrap();
@@ -234,7 +279,7 @@ fn cases() -> Vec<(String, Value, Vec<Tensor>, Vec<Tensor>)> {
         let name = case["name"].as_str().unwrap().to_owned();
         (name, case["config"].clone(), tensors(&case["inputs"]), tensors(&case["outputs"]))
     };
-    all["cases"].as_array().unwrap().iter().map(case).collect()
+    all.iter().flat_map(|file| file["cases"].as_array().unwrap()).map(case).collect()
 }
 
 #[test]
@@ -285,8 +330,9 @@ fn operations_of_keras_have_gradients() {
             let values = (0..x.len()).map(|i| if i % 4 == 3 { sign * value(i) } else { value(i) });
             Tensor::new(x.shape(), values.collect()).unwrap()
         };
+        let within = |x: Tensor| if name.starts_with("erfinv") { x.map(|x| x * 0.3) } else { x };
         let count = entry["inbound_nodes"].to_string().matches("__keras_tensor__").count();
-        let inputs: Vec<Tensor> = inputs.iter().take(count).enumerate().map(apart).collect();
+        let inputs: Vec<Tensor> = inputs.iter().take(count).enumerate().map(apart).map(within).collect();
         match GradientCheck::new().layer_at(LayerHandle::from_parts(operator, String::new(), true, None), &inputs) {
             Ok(_) => checked += 1,
             Err(error) => wrong.push(format!("{name}: {error}")),
