@@ -10,7 +10,7 @@ mod sequential;
 mod summary;
 
 pub use functional::{SymbolicTensor, Symbols};
-pub(crate) use graph::Graph;
+pub(crate) use graph::{Graph, Node, Port};
 pub use sequential::Sequential;
 
 use crate::error::{Context, Error, Result, ensure};
