@@ -113,8 +113,8 @@ impl OptimizerState {
     /// The learning rate of the next step.
     pub fn learning_rate(&self, optimizer: &dyn Optimizer) -> f32 {
         match (self.learning_rate, &optimizer.options().learning_rate) {
-            (_, LearningRate::Schedule(schedule)) => schedule.rate(self.iterations) as f32,
             (Some(rate), _) => rate,
+            (None, LearningRate::Schedule(schedule)) => schedule.rate(self.iterations) as f32,
             (None, LearningRate::Constant(rate)) => *rate as f32,
         }
     }
@@ -132,6 +132,11 @@ impl OptimizerState {
         );
         self.learning_rate = Some(learning_rate as f32);
         Ok(())
+    }
+
+    /// Takes this learning rate from here on, whatever a schedule says.
+    pub(crate) fn force_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = Some(learning_rate as f32);
     }
 
     /// Moves the weights by one step. They are those of [`build`](Self::build) in the same order, of

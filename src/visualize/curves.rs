@@ -3,6 +3,7 @@
 use super::axis::{Axis, Frame, drawable, significant};
 use super::{Area, Drawing, Drawn, PALETTE, fit, picture, px, stroke, text, width};
 use crate::error::{Result, ensure};
+use crate::schedules::Schedule;
 use crate::training::direction::larger_is_better;
 use plotters::element::{Circle, DashedPathElement, PathElement};
 use plotters::style::{Color, RGBColor, WHITE};
@@ -47,6 +48,30 @@ impl Curve {
     pub fn places(mut self, places: impl IntoIterator<Item = f64>) -> Self {
         self.places = Some(places.into_iter().collect());
         self
+    }
+
+    /// The learning rates that a schedule gives in its first `steps` steps, at their places. At most 1000 of them are drawn.
+    ///
+    /// ```
+    /// use cornu::schedules::CosineDecay;
+    /// use cornu::visualize::{Curve, Curves};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("rates.svg");
+    /// let warm = CosineDecay::new(0.001, 900).warmup(0.1, 100);
+    /// let plain = CosineDecay::new(0.1, 1000);
+    /// let curves = [Curve::schedule("with warm-up", &warm, 1000)?, Curve::schedule("without", &plain, 1000)?];
+    /// Curves::new(curves).one_panel("learning_rate").x_label("step").save(path)?;
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the schedule's arguments make no sense.
+    pub fn schedule(name: impl Into<String>, schedule: &dyn Schedule, steps: u64) -> Result<Self> {
+        schedule.check()?;
+        let every = steps.div_ceil(1000).max(1) as usize;
+        let steps: Vec<u64> = (0..steps).step_by(every).collect();
+        let rates = steps.iter().map(|&step| schedule.rate(step));
+        Ok(Curve::new(name, rates).places(steps.iter().map(|&step| step as f64)))
     }
 
     /// The points of the curve.
@@ -477,6 +502,19 @@ mod tests {
         assert!(empty.contains("no training curves"), "{empty}");
         let nowhere = Curve::new("loss", [1.0, 2.0]).places([1.0, f64::NAN]);
         assert!(error(Curves::new([nowhere]), "picture.png").to_string().contains("not finite"));
+    }
+
+    #[test]
+    fn schedules_are_curves_over_steps() {
+        use crate::schedules::ExponentialDecay;
+        let halving = ExponentialDecay::new(0.8, 2, 0.5).staircase(true);
+        let curve = Curve::schedule("halving", &halving, 5).unwrap();
+        assert_eq!(curve, Curve::new("halving", [0.8, 0.8, 0.4, 0.4, 0.2]).places([0.0, 1.0, 2.0, 3.0, 4.0]));
+        let long = Curve::schedule("halving", &halving, 12_345).unwrap();
+        assert_eq!((long.values.len(), long.places.unwrap()[1]), (950, 13.0));
+        assert!(Curve::schedule("bad", &ExponentialDecay::new(-1.0, 2, 0.5), 5).is_err());
+        let history = Curves::new([Curve::new("loss", [1.0]), Curve::new("learning_rate", [0.1])]);
+        assert_eq!(history.only(["learning_rate"]), Curves::new([Curve::new("learning_rate", [0.1])]));
     }
 
     #[test]

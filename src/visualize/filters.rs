@@ -3,6 +3,7 @@
 use super::axis::significant;
 use super::colors::signed;
 use super::pixels::Pixels;
+use super::probe::layer_at;
 use super::tiles::Tiles;
 use super::{Area, Drawing, Drawn, picture};
 use crate::error::{Error, Result};
@@ -39,18 +40,8 @@ impl Filters {
     /// # Errors
     /// When the model has no such layer, or the layer no such weight.
     pub fn of(model: &Model, layer: &str) -> Result<Self> {
-        let weights = match layer.rsplit_once('/') {
-            None => model.layer(layer)?.weights(),
-            Some((within, _)) => {
-                // The paths of weights go through the models that they are in.
-                let first = within.split('/').next().unwrap_or_default();
-                let prefix = format!("{layer}/");
-                let weights = model.layer(first)?.weights();
-                weights.into_iter().filter(|weight| weight.path().contains(&prefix)).collect()
-            }
-        };
-        let kernel =
-            weights.first().ok_or_else(|| Error::Argument(format!("'{layer}' has no weights, or is no layer")))?;
+        let weights = layer_at(model, layer)?.weights();
+        let kernel = weights.first().ok_or_else(|| Error::Argument(format!("layer '{layer}' has no weights")))?;
         Filters::new(kernel.value())
     }
 
@@ -177,6 +168,6 @@ mod tests {
         assert!(svg.contains("10 of 200 tiles: 40 filters of 5 input channels") && svg.contains("1, in 4"));
         assert!(Filters::of(&model, "fc").unwrap_err().to_string().contains("[128"));
         assert!(Filters::of(&model, "flatten").unwrap_err().to_string().contains("no weights"));
-        assert!(Filters::of(&model, "base/c3").unwrap_err().to_string().contains("no layer"));
+        assert!(Filters::of(&model, "base/c3").unwrap_err().to_string().contains("'c3'"));
     }
 }

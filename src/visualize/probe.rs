@@ -45,6 +45,17 @@ pub(super) fn first_sample(x: &dyn Rows) -> Result<Tensor> {
     Ok(tensor)
 }
 
+/// The layer of this name; `a/b` is the layer `b` of the model `a` inside.
+pub(super) fn layer_at(model: &Model, layer: &str) -> Result<LayerHandle> {
+    if let Some((outer, inner)) = layer.split_once('/')
+        && let Ok(outer) = model.layer(outer)
+        && let Some(found) = outer.downcast(|nested: &Nested| layer_at(nested.model(), inner))
+    {
+        return found;
+    }
+    model.layer(layer)
+}
+
 /// The output of a layer for one sample. `a/b` is the layer `b` of the model `a` inside; of a layer that is called several
 /// times the last call counts.
 pub(super) fn output_of(model: &Model, layer: &str, x: &Tensor) -> Result<Tensor> {
@@ -194,7 +205,7 @@ fn with_probe(graph: &Graph, layer: &str, seen: &Arc<Mutex<Seen>>) -> Result<Gra
 mod tests {
     use super::*;
     use crate::layer::{CallExt, LayerExt};
-    use crate::layers::{Activation, Add, Conv2D, Dense, Flatten, Input, ReLU};
+    use crate::layers::{Activation, Add, Conv2D, Dense, Flatten, Input};
     use crate::model::Sequential;
     use crate::shape::Padding;
     use ndarray::Array4;
@@ -210,7 +221,8 @@ mod tests {
         let x = Input::new([4, 5, 2]).node();
         let a = Conv2D::new(3, 3).padding(Padding::Same).activation("relu").name("a").call(&x).unwrap();
         let b = Conv2D::new(3, 3).padding(Padding::Same).name("b").call(&a).unwrap();
-        let sum = ReLU::new().name("relu").call(&Add::new().call([&a, &b]).unwrap()).unwrap();
+        // Smooth, so that differences are slopes.
+        let sum = Activation::new("tanh").call(&Add::new().call([&a, &b]).unwrap()).unwrap();
         let scores = Dense::new(4).name("head").call(&Flatten::new().call(&sum).unwrap()).unwrap();
         let y = Activation::new(last).call(&scores).unwrap();
         let whole = Model::seeded("m", 5, &x, &y).unwrap();

@@ -28,7 +28,7 @@ pub(super) struct Tiles {
 impl Tiles {
     /// About half as many rows as columns, at most sixteen columns.
     pub(super) fn columns(n: usize) -> usize {
-        (1..=16).find(|columns| n.div_ceil(*columns) * 2 <= *columns + 2).unwrap_or(16).min(n.max(1))
+        (1..=16).find(|columns| n.div_ceil(*columns) * 2 <= *columns + 1).unwrap_or(16).min(n.max(1))
     }
 
     /// The size of a tile in pixels: a whole multiple of its own, so that its pixels are squares of one size.
@@ -80,6 +80,6 @@ mod tests {
     #[test]
     fn tiles_stand_in_broad_blocks() {
         let columns = [1, 2, 3, 6, 16, 32, 64, 500].map(Tiles::columns);
-        assert_eq!(columns, [1, 2, 3, 4, 6, 8, 11, 16]);
+        assert_eq!(columns, [1, 2, 3, 3, 6, 8, 11, 16]);
     }
 }
