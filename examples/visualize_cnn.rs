@@ -39,7 +39,7 @@ fn main() -> cornu::Result<()> {
 
     // What it looks for.
     Filters::of(&model, "conv1")?.title("filters of conv1").save(file("filters1"))?;
-    Filters::of(&model, "conv2")?.limit(96).title("filters of conv2: a row each").save(file("filters2"))?;
+    Filters::of(&model, "conv2")?.title("filters of conv2, a column each").save(file("filters2"))?;
     WeightHistograms::of(&model).title("weights").save(file("weights"))?;
 
     // What it finds in a digit, layer after layer.

@@ -43,9 +43,14 @@ pub struct Model {
 
 impl Model {
     pub(crate) fn empty(name: &str) -> Self {
+        Self::empty_seeded(name, random::fresh_seed())
+    }
+
+    /// As [`empty`](Self::empty), for a model of the inside, which must not change the seeds of those to come.
+    pub(crate) fn empty_seeded(name: &str, seed: u64) -> Self {
         Model {
             name: name.to_owned(),
-            seed: random::fresh_seed(),
+            seed,
             chain: Vec::new(),
             pending: None,
             graph: None,

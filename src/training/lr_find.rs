@@ -21,7 +21,7 @@ pub struct LrFind {
 
 impl Default for LrFind {
     fn default() -> Self {
-        LrFind { min: 1e-7, max: 10.0, steps: 100, batch_size: 32, smoothing: 0.9, divergence: 4.0 }
+        LrFind { min: 1e-7, max: 10.0, steps: 100, batch_size: 32, smoothing: 0.8, divergence: 4.0 }
     }
 }
 
@@ -55,7 +55,7 @@ impl LrFind {
         self
     }
 
-    /// How much of the smoothed loss stays from batch to batch, from 0 (nothing) to below 1. Default: 0.9.
+    /// How much of the smoothed loss stays from batch to batch, from 0 (nothing) to below 1. Default: 0.8.
     pub fn smoothing(mut self, smoothing: f64) -> Self {
         self.smoothing = smoothing;
         self

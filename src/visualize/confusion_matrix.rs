@@ -100,7 +100,8 @@ impl ConfusionMatrix {
         let cell = (560 / n).clamp(7, 56) as f64;
         let names: Vec<String> =
             (0..n).map(|class| self.names.get(class).cloned().unwrap_or_else(|| class.to_string())).collect();
-        let widest = names.iter().map(|name| length(name, NAME)).fold(0.0, f64::max).min(LONGEST_NAME);
+        let shown = names.iter().step_by(every(cell));
+        let widest = shown.map(|name| length(name, NAME)).fold(0.0, f64::max).min(LONGEST_NAME);
         // Names below the columns stand upright where one is wider than its column.
         let upright = widest > cell - 6.0;
         let values = self.counts.indexed_iter().map(|((row, column), _)| self.label(self.value(row, column)));
@@ -148,7 +149,7 @@ impl Drawing for ConfusionMatrix {
     }
 
     fn draw(&self, area: &Area) -> Drawn {
-        let Layout { cell, left, names, upright, number, .. } = self.layout();
+        let Layout { cell, left, bottom, names, upright, number } = self.layout();
         let n = names.len();
         let side = cell * n as f64;
         let at = |i: usize| px(left + cell * i as f64);
@@ -171,10 +172,8 @@ impl Drawing for ConfusionMatrix {
         }
         self.draw_lines(area, n, at, down)?;
 
-        // Names that would run into each other are left out, all but every so many.
-        let every = (13.0 / cell).ceil() as usize;
         let middle = |i: usize| cell * (i as f64 + 0.5);
-        for i in (0..n).step_by(every.max(1)) {
+        for i in (0..n).step_by(every(cell)) {
             let style = text(NAME, HPos::Right, VPos::Center);
             let name = fit(area, &names[i], &style, px(LONGEST_NAME))?;
             area.draw_text(&name, &style, (px(left - 7.0), px(TOP + middle(i))))?;
@@ -185,8 +184,7 @@ impl Drawing for ConfusionMatrix {
             }
         }
         let style = text(13.0, HPos::Center, VPos::Top);
-        let (_, height) = area.dim_in_pixel();
-        area.draw_text("predicted", &style, (px(left + side / 2.0), height as i32 - px(24.0)))?;
+        area.draw_text("predicted", &style, (px(left + side / 2.0), px(TOP + side + bottom - 26.0)))?;
         let turned = style.transform(FontTransform::Rotate270);
         area.draw_text("true", &turned, (px(10.0), px(TOP + side / 2.0)))?;
 
@@ -197,6 +195,11 @@ impl Drawing for ConfusionMatrix {
         let [low, half, high] = [0, 1, 2].map(|i| labels[i].as_str());
         scale(area, px(left + side + 18.0), (px(TOP), px(TOP + side.max(120.0))), amount, [low, half, high])
     }
+}
+
+/// Names that would run into each other are left out, all but every so many.
+fn every(cell: f64) -> usize {
+    ((13.0 / cell).ceil() as usize).max(1)
 }
 
 impl ConfusionMatrix {

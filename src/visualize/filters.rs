@@ -15,8 +15,8 @@ use plotters::style::RGBColor;
 /// The filters of a convolution as tiles.
 ///
 /// Those of three input channels are drawn as red, green and blue, each filter from its smallest value (dark) to its largest.
-/// Others are drawn channel by channel: blue below 0, white at 0, vermillion above, on one scale for all. Up to 64 tiles are
-/// shown, all input channels of a filter after each other.
+/// Others are drawn channel by channel: blue below 0, white at 0, vermillion above, on one scale for all; a row holds one
+/// input channel of all filters, or one filter, whichever fits. Up to 100 tiles are shown.
 ///
 /// ```
 /// use cornu::{applications::LeNet5, visualize::Filters};
@@ -52,7 +52,7 @@ impl Filters {
     pub fn new(kernel: impl Into<Tensor>) -> Result<Self> {
         let kernel = kernel.into();
         match kernel.rank() == 4 && !kernel.is_empty() {
-            true => Ok(Filters { kernel, limit: 64, title: None }),
+            true => Ok(Filters { kernel, limit: 100, title: None }),
             false => Err(Error::Shape(format!(
                 "a kernel of shape {:?} has no filters to show; expected (height, width, input channels, filters)",
                 kernel.shape()
@@ -60,7 +60,7 @@ impl Filters {
         }
     }
 
-    /// The most tiles that are shown. Default: 64.
+    /// The most tiles that are shown. Default: 100.
     pub fn limit(mut self, tiles: usize) -> Self {
         self.limit = tiles.max(1);
         self
@@ -78,8 +78,10 @@ impl Filters {
         let largest = view.iter().filter(|v| v.is_finite()).fold(0.0, |largest: f32, v| largest.max(v.abs()));
         let largest = if largest == 0.0 { 1.0 } else { largest };
         let shown = (filters * channels).min(self.limit);
+        // A row for each input channel where filters fit side by side and are more, else for each filter.
+        let by_channel = filters <= 16 && filters >= channels;
         let tile = |i: usize| {
-            let (filter, channel) = (i / channels, i % channels);
+            let (filter, channel) = if by_channel { (i % filters, i / filters) } else { (i / channels, i % channels) };
             let name = if channels == 1 { filter.to_string() } else { format!("{filter}, in {channel}") };
             let value = |y: usize, x: usize| f64::from(view[[y, x, channel, filter]] / largest);
             (name, Pixels::new(height, width, |y, x| signed(value(y, x))))
@@ -92,7 +94,7 @@ impl Filters {
         let color: fn(f64) -> RGBColor = |share| signed(2.0 * share - 1.0);
         let columns = match channels {
             1 => Tiles::columns(shown),
-            // Each filter begins a row.
+            _ if by_channel => filters,
             2..=16 => channels,
             _ => 16,
         };
@@ -166,7 +168,7 @@ mod tests {
         assert_eq!(inner.kernel.shape(), [3, 3, 5, 40]);
         let svg = inner.limit(10).to_svg().unwrap();
         assert!(svg.contains("10 of 200 tiles: 40 filters of 5 input channels") && svg.contains("1, in 4"));
-        assert!(Filters::of(&model, "fc").unwrap_err().to_string().contains("[128"));
+        assert!(Filters::of(&model, "fc").unwrap_err().to_string().contains("[640"));
         assert!(Filters::of(&model, "flatten").unwrap_err().to_string().contains("no weights"));
         assert!(Filters::of(&model, "base/c3").unwrap_err().to_string().contains("'c3'"));
     }

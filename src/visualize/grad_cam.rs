@@ -58,11 +58,14 @@ impl GradCam {
         let (scores, best) = predicted_class(model, &x)?;
         let class = chosen(class.into().unwrap_or(best), scores.len())?;
         let Slopes { output, gradient } = slopes_of(model, Some(&layer), class, &x)?;
-        let [_, height, width, channels] = *output.shape() else {
-            return Err(Error::Shape(format!(
-                "layer '{layer}' puts out {:?}; Grad-CAM needs (batch, height, width, channels)",
-                output.shape()
-            )));
+        let (height, width, channels) = match *output.shape() {
+            [_, height, width, channels] if !output.is_empty() => (height, width, channels),
+            _ => {
+                return Err(Error::Shape(format!(
+                    "layer '{layer}' puts out {:?}; Grad-CAM needs (batch, height, width, channels)",
+                    output.shape()
+                )));
+            }
         };
         let cells = height * width;
         let mean = |channel: usize| {
@@ -112,7 +115,8 @@ impl Drawing for GradCam {
 
     fn draw(&self, area: &Area) -> Drawn {
         let class = class_caption(&self.names, self.class, self.score);
-        let captions = ["image".to_owned(), format!("Grad-CAM of {}", self.layer), class];
+        let found = if self.map.iter().any(|&v| v > 0.0) { "" } else { ": nothing speaks for it" };
+        let captions = ["image".to_owned(), format!("Grad-CAM of {}{found}", self.layer), class];
         Overlay { image: &self.image, map: &self.on_image(), captions }.draw(area)
     }
 }

@@ -32,7 +32,7 @@ impl Overlay<'_> {
     /// The size of the picture in pixels.
     pub(super) fn size(image: &Array3<f32>) -> (u32, u32) {
         let (width, height) = Self::panel(image);
-        ((3.0 * width + 4.0 * GAP + SCALE) as u32, (height + CAPTION + 2.0 * GAP) as u32)
+        ((3.0 * width + 4.0 * GAP + SCALE) as u32, (height + CAPTION + GAP) as u32)
     }
 
     pub(super) fn draw(&self, area: &Area) -> Drawn {

@@ -68,14 +68,15 @@ impl From<Rgb> for [u8; 3] {
     }
 }
 
-/// The range of values that an image is shown in: 0 to 1 or 0 to 255 where its values lie so, else its own.
+/// The range of values that an image is shown in: 0 to 1 or 0 to 255 where its values lie so, else its own. Much smaller ones
+/// than 255 are of another range, such as the 0 to 16 of the digits.
 pub(super) fn range_of(values: impl Iterator<Item = f32>) -> (f32, f32) {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) = finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     match (low, high) {
         (low, high) if low > high => (0.0, 1.0),
         (low, high) if low >= 0.0 && high <= 1.0 => (0.0, 1.0),
-        (low, high) if low >= 0.0 && high <= 255.0 => (0.0, 255.0),
+        (low, high) if low >= 0.0 && high <= 255.0 && high > 64.0 => (0.0, 255.0),
         other => other,
     }
 }
@@ -133,6 +134,7 @@ mod tests {
         assert_eq!(pixels.nearest((2, 6), (3, 6)), [128; 3]);
         assert_eq!(range_of([0.0, 200.0].into_iter()), (0.0, 255.0));
         assert_eq!(range_of([-1.0, 300.0, f32::INFINITY].into_iter()), (-1.0, 300.0));
+        assert_eq!(range_of([0.0, 16.0].into_iter()), (0.0, 16.0));
         assert_eq!(range_of([f32::NAN].into_iter()), (0.0, 1.0));
     }
 }

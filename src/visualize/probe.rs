@@ -140,7 +140,7 @@ pub(super) fn last_map(model: &Model) -> Result<String> {
 }
 
 fn of_graph(graph: Graph) -> Model {
-    Model { graph: Some(graph), ..Model::empty("probe") }
+    Model { graph: Some(graph), ..Model::empty_seeded("probe", 0) }
 }
 
 /// The graph up to the scores: without a softmax or sigmoid that stands alone, or without the Dense layer that has one,
@@ -175,8 +175,9 @@ fn with_probe(graph: &Graph, layer: &str, seen: &Arc<Mutex<Seen>>) -> Result<Gra
         && let Some(i) = find(outer)
         && let Some(within) = nodes[i].layer.downcast(|nested: &Nested| nested.model().graph.clone()).flatten()
     {
-        let within = Model { graph: Some(with_probe(&within, inner, seen)?), ..Model::empty(outer) };
-        nodes[i].layer = within.as_layer();
+        let within = Model { graph: Some(with_probe(&within, inner, seen)?), ..Model::empty_seeded(outer, 0) };
+        nodes[i].layer = LayerHandle::from(Nested::whole(within));
+        nodes[i].layer.set_name(outer.to_owned());
         return Ok(Graph::new(nodes, graph.inputs.clone(), graph.outputs.clone(), graph.order().to_vec()));
     }
     let i = find(layer).ok_or_else(|| {
@@ -270,6 +271,16 @@ mod tests {
         let column: Vec<f32> = kernel.data().iter().skip(1).step_by(3).copied().collect();
         assert_eq!(slopes.gradient.data(), column);
         assert_eq!(slopes.gradient.shape(), [1, 4, 5, 2]);
+    }
+
+    /// Models without a seed take theirs in the order in which they are made; looking at one makes none.
+    #[test]
+    fn looking_changes_no_seeds() {
+        let (model, ..) = residual("softmax");
+        let weights = model.get_weights();
+        slopes_of(&model, Some("a"), 1, &image()).unwrap();
+        assert_eq!(model.get_weights(), weights);
+        assert_eq!((of_graph(model.built().unwrap().clone()).seed(), model.seed()), (0, 5));
     }
 
     #[test]

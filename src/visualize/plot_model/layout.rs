@@ -2,9 +2,12 @@
 
 /// Between boxes of a layer, and between layers, in pixels.
 const BESIDE: f64 = 26.0;
-const BELOW: f64 = 30.0;
+const BELOW: f64 = 34.0;
 /// The room of an arrow that passes a layer.
 const PASSING: f64 = 10.0;
+
+/// The last piece of an arrow, which is upright.
+const HEAD: f64 = 10.0;
 
 /// Width and height of each box.
 pub(super) type Sizes = Vec<(f64, f64)>;
@@ -94,7 +97,9 @@ impl Layout {
                 let x = items[item].x - first;
                 points.extend([(x, top), (x, top + height)]);
             }
-            points.push((to.left + to.width / 2.0, to.top));
+            // The head points down, however flat the way to it is.
+            let end = to.left + to.width / 2.0;
+            points.extend([(end, to.top - HEAD), (end, to.top)]);
             points
         };
         let edges = paths.iter().map(bends).collect();
@@ -212,11 +217,11 @@ mod tests {
         let chain = Layout::new(&sizes, &[(0, 1), (1, 2)]);
         let middles: Vec<f64> = chain.boxes.iter().map(|b| b.left + b.width / 2.0).collect();
         assert!(middles.iter().all(|m| (m - 50.0).abs() < 1e-9), "{middles:?}");
-        assert_eq!(chain.boxes.iter().map(|b| b.top).collect::<Vec<_>>(), [0.0, 60.0, 130.0]);
-        assert_eq!(chain.size, (100.0, 160.0));
+        assert_eq!(chain.boxes.iter().map(|b| b.top).collect::<Vec<_>>(), [0.0, 64.0, 138.0]);
+        assert_eq!(chain.size, (100.0, 168.0));
         let around = Layout::new(&sizes, &[(0, 1), (1, 2), (0, 2)]);
         let (path, inner) = (&around.edges[2], around.boxes[1]);
-        assert_eq!(path.len(), 4);
+        assert_eq!(path.len(), 5);
         let x = path[1].0;
         assert!(x <= inner.left || x >= inner.left + inner.width, "{x} {inner:?}");
         assert!(Layout::new(&vec![], &[]).boxes.is_empty());
