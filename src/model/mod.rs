@@ -10,7 +10,9 @@ mod sequential;
 mod summary;
 
 pub use functional::{SymbolicTensor, Symbols};
-pub(crate) use graph::{Graph, Node, Port};
+pub(crate) use graph::Graph;
+#[cfg(feature = "plot")]
+pub(crate) use graph::{Node, Port};
 pub use sequential::Sequential;
 
 use crate::error::{Context, Error, Result, ensure};

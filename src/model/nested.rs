@@ -19,6 +19,7 @@ impl Nested {
     }
 
     /// A layer that is this model.
+    #[cfg(feature = "plot")]
     pub fn whole(model: Model) -> Self {
         Nested { model }
     }

@@ -16,7 +16,7 @@ use ndarray::{Array2, Array3};
 /// maps of the layer.
 ///
 /// ```
-/// use cornu::{applications::LeNet5, datasets, visualize::GradCam};
+/// use cornu::{applications::LeNet5, visualize::GradCam};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("cam.png");
 /// let model = LeNet5::new().build()?;
@@ -115,8 +115,11 @@ impl Drawing for GradCam {
 
     fn draw(&self, area: &Area) -> Drawn {
         let class = class_caption(&self.names, self.class, self.score);
-        let found = if self.map.iter().any(|&v| v > 0.0) { "" } else { ": nothing speaks for it" };
-        let captions = ["image".to_owned(), format!("Grad-CAM of {}{found}", self.layer), class];
+        let of = match self.map.iter().any(|&v| v > 0.0) {
+            true => format!("Grad-CAM of {}", self.layer),
+            false => format!("{}: nothing speaks for it", self.layer),
+        };
+        let captions = ["image".to_owned(), of, class];
         Overlay { image: &self.image, map: &self.on_image(), captions }.draw(area)
     }
 }
