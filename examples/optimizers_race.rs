@@ -66,7 +66,7 @@ fn main() -> cornu::Result<()> {
         .iter()
         .map(|(name, optimizer, _)| Ok((*name, way(&**optimizer, steps)?)))
         .collect::<cornu::Result<_>>()?;
-    let ground = Surface::new(beale, -1.0..4.5, -1.0..2.0).mark("minimum", MINIMUM);
+    let ground = Surface::new(beale, -1.0..4.5, -1.5..2.0).mark("minimum", MINIMUM);
     let until = |step: usize| {
         let mut picture = ground.clone().title(format!("Beale's function, step {step}"));
         for (name, points) in &ways {
@@ -110,13 +110,16 @@ fn main() -> cornu::Result<()> {
             .add(Dense::new(84).activation("relu"))
             .add(Dense::new(10).activation("softmax"));
         model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])?;
-        // The loss of each twentieth batch, as it runs through the epoch.
-        let (mut places, mut values, mut step) = (Vec::new(), Vec::new(), 0);
+        // The mean loss of each twenty batches: what is logged is the mean since the epoch began.
+        let (mut places, mut values, mut step, mut before) = (Vec::new(), Vec::new(), 0, 0.0);
         let watch = LambdaCallback::new().on_train_batch_end(|_, batch, logs| {
             step += 1;
+            before = if batch == 0 { 0.0 } else { before };
             if batch % 20 == 19 {
-                places.push(step as f64);
-                values.push(logs.get("loss").unwrap_or(f64::NAN));
+                let sum = logs.get("loss").unwrap_or(f64::NAN) * (batch + 1) as f64;
+                places.push(f64::from(step));
+                values.push(((sum - before) / 20.0).log10());
+                before = sum;
             }
             Ok(())
         });
@@ -125,7 +128,7 @@ fn main() -> cornu::Result<()> {
         println!("  {name:<9} test accuracy: {:.4}", scores["accuracy"]);
         curves.push(Curve::new(name, values).places(places));
     }
-    let curves = Curves::new(curves).one_panel("loss").x_label("batch").title("MNIST");
+    let curves = Curves::new(curves).one_panel("loss, as a power of ten").x_label("batch").title("MNIST");
     curves.save("optimizers_race_mnist.png")
 }
 

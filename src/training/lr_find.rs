@@ -83,7 +83,12 @@ impl LrFind {
             "smoothing is {}; it must be from 0 to below 1",
             self.smoothing
         );
-        ensure!(self.divergence > 1.0, Argument, "divergence is {}; it must be above 1", self.divergence);
+        ensure!(
+            !self.divergence.is_nan() && self.divergence > 1.0,
+            Argument,
+            "divergence is {}; it must be above 1",
+            self.divergence
+        );
         Ok(())
     }
 

@@ -4,14 +4,13 @@ use super::axis::significant;
 use super::colors::heat;
 use super::pixels::Pixels;
 use super::probe::{first_sample, output_of};
-use super::tiles::Tiles;
+use super::tiles::{Colors, Tiles};
 use super::{Area, Drawing, Drawn, picture};
 use crate::data::Rows;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tensor::Tensor;
 use ndarray::Array3;
-use plotters::style::RGBColor;
 
 /// The maps that a layer makes of an image, a tile for each channel.
 ///
@@ -93,7 +92,7 @@ impl FeatureMaps {
             (channel.to_string(), Pixels::new(height, width, |y, x| heat(share(map[[y, x]]))))
         };
         let labels = [all.0, (all.0 + all.1) / 2.0, all.1].map(|v| significant(f64::from(v)));
-        let color: fn(f64) -> RGBColor = heat;
+        let color: Colors = heat;
         Tiles {
             tiles: (0..shown).map(tile).collect(),
             of: (height, width),

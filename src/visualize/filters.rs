@@ -4,13 +4,12 @@ use super::axis::significant;
 use super::colors::signed;
 use super::pixels::Pixels;
 use super::probe::layer_at;
-use super::tiles::Tiles;
+use super::tiles::{Colors, Tiles};
 use super::{Area, Drawing, Drawn, picture};
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::tensor::Tensor;
 use ndarray::{ArrayView4, Ix4, s};
-use plotters::style::RGBColor;
 
 /// The filters of a convolution as tiles.
 ///
@@ -91,7 +90,7 @@ impl Filters {
             _ => format!("{shown} of {} tiles: {filters} filters of {channels} input channels", filters * channels),
         });
         let labels = [-largest, 0.0, largest].map(|v| significant(f64::from(v)));
-        let color: fn(f64) -> RGBColor = |share| signed(2.0 * share - 1.0);
+        let color: Colors = |share| signed(2.0 * share - 1.0);
         let columns = match channels {
             1 => Tiles::columns(shown),
             _ if by_channel => filters,
@@ -140,6 +139,7 @@ mod tests {
     use crate::layers::{Conv2D, Dense, Flatten, Input};
     use crate::model::Sequential;
     use ndarray::{Array4, array};
+    use plotters::style::RGBColor;
 
     #[test]
     fn values_have_their_colours() {

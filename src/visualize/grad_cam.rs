@@ -144,7 +144,7 @@ pub(super) fn image_of(x: &crate::tensor::Tensor) -> Result<Array3<f32>> {
         [1, height, width] => (height, width, 1),
         _ => return Err(Error::Shape(format!("an image of shape {:?} cannot be shown", &shape[1..]))),
     };
-    ensure!(x.len() > 0, Data, "the image has no pixels");
+    ensure!(!x.is_empty(), Data, "the image has no pixels");
     Array3::from_shape_vec(dims, x.data().to_vec()).map_err(|error| Error::Shape(error.to_string()))
 }
 

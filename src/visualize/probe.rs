@@ -223,8 +223,8 @@ mod tests {
         let a = Conv2D::new(3, 3).padding(Padding::Same).activation("relu").name("a").call(&x).unwrap();
         let b = Conv2D::new(3, 3).padding(Padding::Same).name("b").call(&a).unwrap();
         // Smooth, so that differences are slopes.
-        let sum = Activation::new("tanh").call(&Add::new().call([&a, &b]).unwrap()).unwrap();
-        let scores = Dense::new(4).name("head").call(&Flatten::new().call(&sum).unwrap()).unwrap();
+        let sum = Activation::new("tanh").call(Add::new().call([&a, &b]).unwrap()).unwrap();
+        let scores = Dense::new(4).name("head").call(Flatten::new().call(&sum).unwrap()).unwrap();
         let y = Activation::new(last).call(&scores).unwrap();
         let whole = Model::seeded("m", 5, &x, &y).unwrap();
         (whole, Model::new(&x, &a).unwrap(), Model::new(&a, &scores).unwrap())

@@ -161,7 +161,7 @@ impl<'a> SampleGrid<'a> {
             None => {}
         }
         if let Some(prediction) = sample.prediction {
-            let sure = sample.sure.map_or(String::new(), |sure| format!(" {:.0} %", 100.0 * sure));
+            let sure = sample.sure.map_or(String::new(), |sure| format!(" ({:.0} %)", 100.0 * sure));
             lines.push(self.name(prediction) + &sure);
         }
         lines
@@ -276,7 +276,7 @@ mod tests {
         let p = array![[0.9, 0.1], [0.7, 0.3], [0.25, 0.75]];
         let svg = SampleGrid::new(&x).labels(&y).predictions(&p).class_names(["cat", "dog"]).to_svg().unwrap();
         let texts: Vec<&str> = svg.lines().filter(|line| !line.starts_with('<')).collect();
-        assert_eq!(texts, ["is cat", "cat 90 %", "is dog", "cat 70 %", "is dog", "dog 75 %"]);
+        assert_eq!(texts, ["is cat", "cat (90 %)", "is dog", "cat (70 %)", "is dog", "dog (75 %)"]);
         assert_eq!(svg.matches("<image ").count(), 3);
         // Two are right, one is wrong: frames, and one line for a tick, two for a cross.
         assert_eq!(svg.matches("fill=\"#009E73\"").count(), 2);

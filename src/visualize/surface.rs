@@ -11,11 +11,11 @@ use plotters::style::{Color, RGBColor, WHITE};
 use plotters_backend::text_anchor::{HPos, VPos};
 use std::ops::Range;
 
-/// The side of the surface in pixels, and in values that are computed.
+/// The side of the surface in pixels; a value is computed for each.
 const SIDE: f64 = 480.0;
-const CELLS: usize = 240;
+const CELLS: usize = 480;
 const LINES: usize = 14;
-const LEGEND: f64 = 190.0;
+const LEGEND: f64 = 160.0;
 
 /// A function of two variables from above, with contour lines, and ways over it: those of optimizers, say.
 ///
@@ -105,7 +105,7 @@ impl Drawing for Surface {
             let i = CELLS - 1 - row;
             let (right, up) = ((j + 1).min(CELLS - 1), (i + 1).min(CELLS - 1));
             let on_line = level(i, j) != level(i, right) || level(i, j) != level(up, j);
-            if on_line { RGBColor(150, 150, 150) } else { ground(ranks[i * CELLS + j]) }
+            if on_line { RGBColor(140, 144, 150) } else { ground(ranks[i * CELLS + j]) }
         });
         let plot = area.clone().shrink((0, 0), (px(SIDE + 84.0), px(SIDE + 84.0)));
         let axis = |range: &Range<f64>| {

@@ -13,6 +13,9 @@ const SCALE: f64 = 84.0;
 /// The side of a tile in pixels, at least.
 const LEAST_SIDE: usize = 56;
 
+/// The colour of a share, from 0 to 1.
+pub(super) type Colors = fn(f64) -> RGBColor;
+
 /// Tiles of one size in rows.
 pub(super) struct Tiles {
     pub(super) tiles: Vec<(String, Pixels)>,
@@ -22,7 +25,7 @@ pub(super) struct Tiles {
     /// What stands below them.
     pub(super) note: Option<String>,
     /// The values at the ends and the middle of the colours, where all tiles have the same.
-    pub(super) scale: Option<([String; 3], fn(f64) -> RGBColor)>,
+    pub(super) scale: Option<([String; 3], Colors)>,
 }
 
 impl Tiles {

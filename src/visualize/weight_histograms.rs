@@ -148,7 +148,7 @@ impl WeightHistograms {
     /// Rows and columns. A layer's kernel and bias stand side by side, where all have both.
     fn grid(&self) -> (usize, usize) {
         let n = self.weights.len();
-        let pairs = n > 2 && n <= 10 && n % 2 == 0;
+        let pairs = n > 2 && n <= 10 && n.is_multiple_of(2);
         let columns = if pairs { 2 } else { n.clamp(1, MOST_COLUMNS) };
         (n.div_ceil(columns).max(1), columns)
     }

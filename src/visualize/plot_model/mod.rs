@@ -275,10 +275,9 @@ mod tests {
         let x = Input::new([4]).name("x").node();
         let shared = Dense::new(4).name("shared");
         let a = shared.call(&x).unwrap();
-        let b = shared.call(&base.call(&a).unwrap()).unwrap();
+        let b = shared.call(base.call(&a).unwrap()).unwrap();
         let sum = Add::new().name("sum").call([&a, &b]).unwrap();
-        let model = Model::new(&x, &Dense::new(1).name("out").call(&sum).unwrap()).unwrap();
-        model
+        Model::new(&x, Dense::new(1).name("out").call(&sum).unwrap()).unwrap()
     }
 
     #[test]
