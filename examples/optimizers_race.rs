@@ -28,20 +28,26 @@ fn slope(x: f64, y: f64) -> [f32; 2] {
     [sum(by_x), sum(by_y)]
 }
 
-/// The optimizers, with a rate that suits each on the surface, and one on MNIST.
-fn racers() -> Vec<(&'static str, Shared<dyn Optimizer>, Shared<dyn Optimizer>)> {
-    fn pair<O: Into<Shared<dyn Optimizer>>>(a: O, b: O) -> (Shared<dyn Optimizer>, Shared<dyn Optimizer>) {
-        (a.into(), b.into())
+/// An optimizer, with a rate that suits it on the surface, and one on MNIST.
+struct Racer {
+    name: &'static str,
+    surface: Shared<dyn Optimizer>,
+    mnist: Shared<dyn Optimizer>,
+}
+
+fn racers() -> [Racer; 6] {
+    fn racer<O: Into<Shared<dyn Optimizer>>>(name: &'static str, surface: O, mnist: O) -> Racer {
+        Racer { name, surface: surface.into(), mnist: mnist.into() }
     }
-    let all = [
-        ("SGD", pair(Sgd::new(0.01), Sgd::new(0.05))),
-        ("momentum", pair(Sgd::new(0.01).momentum(0.9), Sgd::new(0.05).momentum(0.9))),
-        ("Nesterov", pair(Sgd::new(0.01).momentum(0.9).nesterov(true), Sgd::new(0.05).momentum(0.9).nesterov(true))),
-        ("AdaGrad", pair(Adagrad::new(0.5), Adagrad::new(0.02))),
-        ("RMSProp", pair(RMSprop::new(0.02), RMSprop::new(0.001))),
-        ("Adam", pair(Adam::new(0.1), Adam::new(0.002))),
-    ];
-    all.into_iter().map(|(name, (surface, mnist))| (name, surface, mnist)).collect()
+    let momentum = |rate: f64| Sgd::new(rate).momentum(0.9);
+    [
+        racer("SGD", Sgd::new(0.01), Sgd::new(0.05)),
+        racer("momentum", momentum(0.01), momentum(0.05)),
+        racer("Nesterov", momentum(0.01).nesterov(true), momentum(0.05).nesterov(true)),
+        racer("AdaGrad", Adagrad::new(0.5), Adagrad::new(0.02)),
+        racer("RMSProp", RMSprop::new(0.02), RMSprop::new(0.001)),
+        racer("Adam", Adam::new(0.1), Adam::new(0.002)),
+    ]
 }
 
 /// The way of an optimizer over the surface.
@@ -62,10 +68,8 @@ fn main() -> cornu::Result<()> {
     let short = std::env::var_os("CORNU_SHORT").is_some();
     let (steps, frames, images, epochs) = if short { (60, 6, 1500, 1) } else { (400, 60, 12_000, 5) };
 
-    let ways: Vec<(&str, Vec<(f64, f64)>)> = racers()
-        .iter()
-        .map(|(name, optimizer, _)| Ok((*name, way(&**optimizer, steps)?)))
-        .collect::<cornu::Result<_>>()?;
+    let race = |racer: Racer| Ok((racer.name, way(&*racer.surface, steps)?));
+    let ways: Vec<(&str, Vec<(f64, f64)>)> = racers().into_iter().map(race).collect::<cornu::Result<_>>()?;
     let ground = Surface::new(beale, -1.0..4.5, -1.5..2.0).mark("minimum", MINIMUM);
     let until = |step: usize| {
         let mut picture = ground.clone().title(format!("Beale's function, step {step}"));
@@ -97,7 +101,7 @@ fn main() -> cornu::Result<()> {
     let (x, y) = (train.x.slice(s![..images, .., .., ..]), train.y.slice(s![..images]));
     println!("\non {images} images of MNIST, {epochs} epochs:");
     let mut curves = Vec::new();
-    for (name, _, optimizer) in racers() {
+    for Racer { name, mnist, .. } in racers() {
         let mut model = Sequential::new().with_seed(5);
         model
             .add(Input::new([28, 28, 1]))
@@ -109,7 +113,7 @@ fn main() -> cornu::Result<()> {
             .add(Flatten::new())
             .add(Dense::new(84).activation("relu"))
             .add(Dense::new(10).activation("softmax"));
-        model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])?;
+        model.compile(mnist, "sparse_categorical_crossentropy", ["accuracy"])?;
         // The mean loss of each twenty batches: what is logged is the mean since the epoch began.
         let (mut places, mut values, mut step, mut before) = (Vec::new(), Vec::new(), 0, 0.0);
         let watch = LambdaCallback::new().on_train_batch_end(|_, batch, logs| {

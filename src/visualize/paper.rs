@@ -265,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn images_stand_where_their_texts_stood() {
+        let svg = "<svg>\n<text x=\"1\">\n\u{1}3 4 5 6 data:x\u{1}\n</text>\n<rect/>\n</svg>";
+        let style = "preserveAspectRatio=\"none\" style=\"image-rendering:pixelated\"";
+        let image = format!("<image x=\"3\" y=\"4\" width=\"5\" height=\"6\" {style} href=\"data:x\"/>");
+        assert_eq!(unfold_images(svg.to_owned()), format!("<svg>\n{image}\n<rect/>\n</svg>"));
+        assert_eq!(unfold_images("<svg/>".to_owned()), "<svg/>");
+    }
+
+    #[test]
     fn wider_text_is_longer() {
         assert!(advance("iii", 10.0) < advance("mmm", 10.0));
         assert!((advance("mmm", 20.0) - 2.0 * advance("mmm", 10.0)).abs() < 1e-3);
