@@ -145,7 +145,7 @@ fn film(path: &str, pictures: impl Iterator<Item = cornu::Result<ndarray::Array3
         let picture = picture?;
         let (height, width, _) = picture.dim();
         let (width, height) = (width as u16, height as u16);
-        let mut frame = Frame::from_rgb_speed(width, height, picture.as_slice().unwrap_or_default(), 20);
+        let mut frame = Frame::from_rgb_speed(width, height, picture.as_slice().unwrap_or_default(), 10);
         // In hundredths of a second.
         frame.delay = 8;
         let encoder = match &mut encoder {

@@ -14,7 +14,7 @@
 //!
 //! `"accuracy"` and `"acc"` stand for the accuracy that fits the shapes ([`AutoAccuracy`]). Losses of
 //! numbers and probabilities are metrics too, under the names they have as losses. What a trained model gets right and wrong,
-//! class by class, tells [`classification_report`].
+//! class by class, tells [`classification_report`](fn@classification_report).
 
 use crate::config::{self, Config, Unknown, family};
 use crate::error::Result;
