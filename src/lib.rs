@@ -50,7 +50,7 @@
 //! |---|---|---|
 //! | `parallel` | yes | several threads; the number is `CORNU_NUM_THREADS` or that of the cores |
 //! | `progress` | yes | a moving progress bar in terminals |
-//! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
+//! | `plot` | yes | [`visualize`]: pictures of training, data and networks as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
 //! | `vision` | no | what the examples `augmentation` and `image_processing` need, the crates imageproc and ab_glyph; brings `image` |

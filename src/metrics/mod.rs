@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `"accuracy"` and `"acc"` stand for the accuracy that fits the shapes ([`AutoAccuracy`]). Losses of
-//! numbers and probabilities are metrics too, under the names they have as losses.
+//! numbers and probabilities are metrics too, under the names they have as losses. What a trained model gets right and wrong,
+//! class by class, tells [`classification_report`](fn@classification_report).
 
 use crate::config::{self, Config, Unknown, family};
 use crate::error::Result;
@@ -24,11 +25,13 @@ use std::fmt::Debug;
 
 mod accuracy;
 mod auc;
+mod classification_report;
 mod confusion;
 mod correlation;
 mod f_score;
 mod from_loss;
 mod iou;
+pub(crate) mod labels;
 mod reduction;
 mod regression;
 
@@ -37,6 +40,7 @@ pub use accuracy::{
     SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
 };
 pub use auc::{AUC, AUCCurve, AUCSummationMethod};
+pub use classification_report::{ClassScores, ClassificationReport, classification_report};
 pub use confusion::{
     FalseNegatives, FalsePositives, Precision, PrecisionAtRecall, Recall, RecallAtPrecision, SensitivityAtSpecificity,
     SpecificityAtSensitivity, Thresholds, TrueNegatives, TruePositives,

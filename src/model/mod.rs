@@ -11,6 +11,8 @@ mod summary;
 
 pub use functional::{SymbolicTensor, Symbols};
 pub(crate) use graph::Graph;
+#[cfg(feature = "plot")]
+pub(crate) use graph::{Node, Port};
 pub use sequential::Sequential;
 
 use crate::error::{Context, Error, Result, ensure};
@@ -43,9 +45,14 @@ pub struct Model {
 
 impl Model {
     pub(crate) fn empty(name: &str) -> Self {
+        Self::empty_seeded(name, random::fresh_seed())
+    }
+
+    /// As [`empty`](Self::empty), for a model of the inside, which must not change the seeds of those to come.
+    pub(crate) fn empty_seeded(name: &str, seed: u64) -> Self {
         Model {
             name: name.to_owned(),
-            seed: random::fresh_seed(),
+            seed,
             chain: Vec::new(),
             pending: None,
             graph: None,

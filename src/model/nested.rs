@@ -18,6 +18,12 @@ impl Nested {
         Nested { model: model.twin() }
     }
 
+    /// A layer that is this model.
+    #[cfg(feature = "plot")]
+    pub fn whole(model: Model) -> Self {
+        Nested { model }
+    }
+
     pub fn model(&self) -> &Model {
         &self.model
     }

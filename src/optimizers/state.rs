@@ -160,8 +160,8 @@ impl OptimizerState {
     /// The learning rate of the next step.
     pub fn learning_rate(&self, optimizer: &dyn Optimizer) -> f32 {
         match (self.learning_rate, &optimizer.options().learning_rate) {
-            (_, LearningRate::Schedule(schedule)) => schedule.rate(self.iterations) as f32,
             (Some(rate), _) => rate,
+            (None, LearningRate::Schedule(schedule)) => schedule.rate(self.iterations) as f32,
             (None, LearningRate::Constant(rate)) => *rate as f32,
         }
     }
@@ -185,6 +185,11 @@ impl OptimizerState {
     /// [`LossScaleOptimizer`](super::LossScaleOptimizer) as it is now. None: the optimizer does not keep one.
     pub fn loss_scale(&self) -> Option<f32> {
         self.scale.map(|scale| scale.factor)
+    }
+
+    /// Takes this learning rate from here on, whatever a schedule says.
+    pub(crate) fn force_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = Some(learning_rate as f32);
     }
 
     /// Moves the weights by one step. They are those of [`build`](Self::build) in the same order, of

@@ -1,15 +1,15 @@
 //! Training curves: every metric by epoch, training and validation on one panel.
 
-use super::{Area, Canvas, Drawn, PALETTE, fit, px, stroke, text, width};
+use super::axis::{Axis, Frame, drawable, significant};
+use super::{Area, Drawing, Drawn, PALETTE, fit, picture, px, stroke, text, width};
 use crate::error::{Result, ensure};
+use crate::schedules::Schedule;
 use crate::training::direction::larger_is_better;
-use plotters::element::{Circle, DashedPathElement, PathElement, Rectangle};
-use plotters::style::{Color, FontTransform, RGBColor, WHITE};
+use plotters::element::{Circle, DashedPathElement, PathElement};
+use plotters::style::{Color, RGBColor, WHITE};
 use plotters_backend::text_anchor::{HPos, VPos};
-use std::path::Path;
 
 const PANEL: (u32, u32) = (640, 480);
-const TITLE_HEIGHT: u32 = 40;
 const MOST_COLUMNS: usize = 3;
 /// The names of curves stand in so many columns, the lines so many pixels apart.
 const LEGEND_COLUMNS: usize = 2;
@@ -18,8 +18,6 @@ const LEGEND_LINE: f64 = 20.0;
 const TRAINING: RGBColor = PALETTE[0];
 const VALIDATION: RGBColor = PALETTE[1];
 const BEST: RGBColor = PALETTE[2];
-const GRID: RGBColor = RGBColor(226, 226, 226);
-const AXIS: RGBColor = RGBColor(110, 110, 110);
 
 /// The values of one metric, an epoch each.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +50,30 @@ impl Curve {
         self
     }
 
+    /// The learning rates that a schedule gives in its first `steps` steps, at their places. At most 1000 of them are drawn.
+    ///
+    /// ```
+    /// use cornu::schedules::CosineDecay;
+    /// use cornu::visualize::{Curve, Curves};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("rates.svg");
+    /// let warm = CosineDecay::new(0.001, 900).warmup(0.1, 100);
+    /// let plain = CosineDecay::new(0.1, 1000);
+    /// let curves = [Curve::schedule("with warm-up", &warm, 1000)?, Curve::schedule("without", &plain, 1000)?];
+    /// Curves::new(curves).one_panel("learning_rate").x_label("step").save(path)?;
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the schedule's arguments make no sense.
+    pub fn schedule(name: impl Into<String>, schedule: &dyn Schedule, steps: u64) -> Result<Self> {
+        schedule.check()?;
+        let every = steps.div_ceil(1000).max(1) as usize;
+        let steps: Vec<u64> = (0..steps).step_by(every).collect();
+        let rates = steps.iter().map(|&step| schedule.rate(step));
+        Ok(Curve::new(name, rates).places(steps.iter().map(|&step| step as f64)))
+    }
+
     /// The points of the curve.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
         let place = |i: usize| self.places.as_ref().and_then(|places| places.get(i).copied()).unwrap_or(i as f64 + 1.0);
@@ -81,12 +103,6 @@ impl Curves {
         Curves { curves, title: None, one_panel: None, x_label: "epoch".to_owned() }
     }
 
-    /// A line of text above the panels. Default: none.
-    pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.title = Some(title.into());
-        self
-    }
-
     /// Draws all curves into one panel, each in a colour of its own (up to seven; then they repeat), so that they can be
     /// compared; `name` stands at the vertical axis. Default: a panel for each metric.
     ///
@@ -104,41 +120,51 @@ impl Curves {
         self
     }
 
+    /// Keeps only the curves of these names, in their order: `only(["learning_rate"])` of a history.
+    pub fn only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<N> = names.into_iter().collect();
+        self.curves.retain(|curve| names.iter().any(|name| name.as_ref() == curve.name));
+        self
+    }
+
+    fn panels(&self) -> Result<Vec<Panel<'_>>> {
+        match &self.one_panel {
+            None => panels(&self.curves),
+            Some(name) => Ok(vec![compared(name, &self.curves)?]),
+        }
+    }
+
     /// What stands below the horizontal axis. Default: `epoch`.
     pub fn x_label(mut self, label: impl Into<String>) -> Self {
         self.x_label = label.into();
         self
     }
+}
 
-    /// Writes the picture as `.png` or `.svg`, as the extension of `path` says.
-    ///
-    /// # Errors
-    /// [`Error::Data`](crate::Error::Data) when there is nothing to draw, two curves have one name, or epochs and values
-    /// do not pair up; [`Error::Argument`](crate::Error::Argument) for another extension or a PNG that would be too large;
-    /// [`Error::Io`](crate::Error::Io) when the file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let panels = match &self.one_panel {
-            None => panels(&self.curves)?,
-            Some(name) => vec![compared(name, &self.curves)?],
-        };
-        // As many rows as needed, then as even as possible: four panels stand two by two.
-        let rows = panels.len().div_ceil(MOST_COLUMNS);
-        let columns = panels.len().div_ceil(rows);
-        let header = if self.title.is_some() { TITLE_HEIGHT } else { 0 };
-        let canvas = Canvas { width: PANEL.0 * columns as u32, height: PANEL.1 * rows as u32 + header };
-        canvas.save(path.as_ref(), |area| {
-            let (head, body) = area.split_vertically(px(header.into()));
-            if let Some(title) = &self.title {
-                let ((width, _), style) = (head.dim_in_pixel(), text(18.0, HPos::Center, VPos::Top));
-                let title = fit(&head, title, &style, width as i32 - px(40.0))?;
-                head.draw_text(&title, &style, (width as i32 / 2, px(16.0)))?;
-            }
-            body.split_evenly((rows, columns))
-                .iter()
-                .zip(&panels)
-                .try_for_each(|(area, panel)| panel.draw(area, &self.x_label))
-        })
+picture!(Curves);
+
+impl Drawing for Curves {
+    fn heading(&self) -> Option<&str> {
+        self.title.as_deref()
     }
+
+    fn size(&self) -> Result<(u32, u32)> {
+        let (rows, columns) = grid(self.panels()?.len());
+        Ok((PANEL.0 * columns as u32, PANEL.1 * rows as u32))
+    }
+
+    fn draw(&self, area: &Area) -> Drawn {
+        // Whether they make sense was asked with their size.
+        let panels = self.panels().unwrap_or_default();
+        let areas = area.split_evenly(grid(panels.len()));
+        areas.iter().zip(&panels).try_for_each(|(area, panel)| panel.draw(area, &self.x_label))
+    }
+}
+
+/// Rows and columns of so many panels: as many rows as needed, then as even as possible. Four stand two by two.
+fn grid(panels: usize) -> (usize, usize) {
+    let rows = panels.div_ceil(MOST_COLUMNS).max(1);
+    (rows, panels.div_ceil(rows))
 }
 
 /// A metric, in training and in validation; or curves that are compared.
@@ -237,51 +263,10 @@ impl Panel<'_> {
         let points = || self.curves().flat_map(|(curve, _)| curve.points());
         let x = Axis::epochs(points().map(|(epoch, _)| epoch));
         let y = Axis::values(points().map(|(_, value)| value).filter(|&value| drawable(value)), self.name);
-
-        let labels = text(12.0, HPos::Right, VPos::Center);
-        let mut left = 0;
-        for (_, label) in &y.ticks {
-            left = left.max(width(area, label, &labels)?);
-        }
-        let (right, bottom) = area.dim_in_pixel();
-        let frame = Frame {
-            left: left + px(52.0),
-            right: right as i32 - px(20.0),
-            top: px(26.0 + LEGEND_LINE * self.legend_lines() as f64),
-            bottom: bottom as i32 - px(56.0),
-        };
-        self.draw_axes(area, &frame, &x, &y, x_label)?;
+        let frame = Frame::within(area, &y, 26.0 + LEGEND_LINE * self.legend_lines() as f64)?;
+        frame.draw_axes(area, &x, &y, x_label, self.name)?;
         self.draw_curves(area, &frame, &x, &y)?;
         self.draw_legend(area, &frame)
-    }
-
-    fn draw_axes(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis, x_label: &str) -> Drawn {
-        // Whole pixels, so that thin lines stay sharp.
-        let snap = |at: i32| at - at % px(1.0);
-        let bar = |from: (i32, i32), to: (i32, i32), color: RGBColor| {
-            let corners = [(snap(from.0), snap(from.1)), (snap(to.0) + px(1.0), snap(to.1) + px(1.0))];
-            area.draw(&Rectangle::new(corners, color.filled()))
-        };
-        let &Frame { left, right, top, bottom } = frame;
-        for (value, label) in &y.ticks {
-            let at = frame.y(y.place(*value));
-            bar((left, at), (right, at), GRID)?;
-            area.draw_text(label, &text(12.0, HPos::Right, VPos::Center), (left - px(7.0), at))?;
-        }
-        for (value, label) in &x.ticks {
-            let at = frame.x(x.place(*value));
-            bar((at, top), (at, bottom), GRID)?;
-            bar((at, bottom), (at, bottom + px(4.0)), AXIS)?;
-            area.draw_text(label, &text(12.0, HPos::Center, VPos::Top), (at, bottom + px(9.0)))?;
-        }
-        bar((left, bottom), (right, bottom), AXIS)?;
-        bar((left, top), (left, bottom), AXIS)?;
-
-        let style = text(13.0, HPos::Center, VPos::Top);
-        let x_label = fit(area, x_label, &style, right - left)?;
-        area.draw_text(&x_label, &style, ((left + right) / 2, bottom + px(30.0)))?;
-        let name = fit(area, self.name, &style, bottom - top)?;
-        area.draw_text(&name, &style.transform(FontTransform::Rotate270), (px(12.0), (top + bottom) / 2))
     }
 
     fn draw_curves(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis) -> Drawn {
@@ -364,152 +349,9 @@ fn draw_ring(area: &Area, at: (i32, i32)) -> Drawn {
     area.draw(&Circle::new(at, px(2.8), VALIDATION.filled()))
 }
 
-/// Where the curves lie, in drawing units.
-struct Frame {
-    left: i32,
-    right: i32,
-    top: i32,
-    bottom: i32,
-}
-
-impl Frame {
-    fn x(&self, share: f64) -> i32 {
-        self.left + (share * f64::from(self.right - self.left)).round() as i32
-    }
-
-    fn y(&self, share: f64) -> i32 {
-        self.bottom - (share * f64::from(self.bottom - self.top)).round() as i32
-    }
-}
-
-/// An axis: what it spans (in powers of ten if it is logarithmic) and its labelled values.
-#[derive(Debug)]
-struct Axis {
-    low: f64,
-    high: f64,
-    log: bool,
-    ticks: Vec<(f64, String)>,
-}
-
-impl Axis {
-    /// Whole numbers, as epochs are, have no labels between them.
-    fn epochs(epochs: impl Iterator<Item = f64>) -> Self {
-        let epochs: Vec<f64> = epochs.collect();
-        let (first, last) = span(epochs.iter().copied()).unwrap_or((1.0, 1.0));
-        let margin = if first == last { 1.0 } else { 0.02 * (last - first) };
-        let least = if epochs.iter().all(|epoch| epoch.fract() == 0.0) { 1.0 } else { 0.0 };
-        let ticks = steps(first, last, nice_step(last - first, 10.0).max(least));
-        Axis { low: first - margin, high: last + margin, log: false, ticks }
-    }
-
-    fn values(values: impl Iterator<Item = f64>, name: &str) -> Self {
-        let (low, high) = span(values).unwrap_or((0.0, 1.0));
-        if name == "learning_rate" && low > 0.0 && high / low > 10.0 {
-            return Axis::logarithmic(low, high);
-        }
-        let size = low.abs().max(high.abs());
-        let margin = match high - low {
-            // A constant, give or take rounding.
-            range if range <= 1e-6 * size || range == 0.0 => {
-                if size == 0.0 {
-                    1.0
-                } else {
-                    (0.1 * size).max(f64::MIN_POSITIVE)
-                }
-            }
-            range => 0.05 * range,
-        };
-        let (low, high) = (low - margin, high + margin);
-        Axis { low, high, log: false, ticks: steps(low, high, nice_step(high - low, 7.0)) }
-    }
-
-    fn logarithmic(low: f64, high: f64) -> Self {
-        let (low, high) = (low.log10(), high.log10());
-        let margin = 0.05 * (high - low);
-        let (low, high) = (low - margin, high + margin);
-        // Between few powers of ten, twice and five times them as well; of many, not every one.
-        let parts: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let every = ((high - low) / 8.0).ceil().max(1.0) as usize;
-        let powers = (low.floor() as i32..=high.ceil() as i32).step_by(every);
-        let ticks = powers
-            .flat_map(|power| parts.iter().map(move |part| part * 10f64.powi(power)))
-            .filter(|tick| (low..=high).contains(&tick.log10()))
-            .map(|tick| {
-                (
-                    tick,
-                    if (1e-3..1e5).contains(&tick) { format!("{}", tidy(tick)) } else { format!("{:e}", tidy(tick)) },
-                )
-            })
-            .collect();
-        Axis { low, high, log: true, ticks }
-    }
-
-    /// The share of the axis below a value.
-    fn place(&self, value: f64) -> f64 {
-        ((if self.log { value.log10() } else { value }) - self.low) / (self.high - self.low)
-    }
-}
-
-/// Whether a value has a place on paper. Beyond these bounds even differences would overflow.
-fn drawable(value: f64) -> bool {
-    value.abs() < 1e300
-}
-
-/// The smallest and the largest.
-fn span(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |span, v| span.map_or(Some((v, v)), |(low, high): (f64, f64)| Some((low.min(v), high.max(v)))))
-}
-
-/// One, two or five times a power of ten that goes into a range `most` times or less.
-fn nice_step(range: f64, most: f64) -> f64 {
-    // A power of ten too small for a number would make all steps zero.
-    let rough = (range / most).max(1e-300);
-    let power = 10f64.powi(rough.log10().floor() as i32);
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|part| part * power)
-        .find(|&step| step >= rough * (1.0 - 1e-9))
-        .unwrap_or(10.0 * power)
-}
-
-/// The multiples of `step` within the bounds, written with the digits that tell them apart.
-fn steps(low: f64, high: f64, step: f64) -> Vec<(f64, String)> {
-    let power = (step.log10() + 1e-9).floor() as i32;
-    let large = low.abs().max(high.abs());
-    let label = |value: f64| {
-        if value == 0.0 {
-            "0".to_owned()
-        } else if !(1e-3..1e6).contains(&large) {
-            let digits = (value.abs().log10().floor() as i32 - power).max(0) as usize;
-            format!("{value:.digits$e}")
-        } else {
-            format!("{value:.*}", (-power).max(0) as usize)
-        }
-    };
-    let first = (low / step - 1e-9).ceil();
-    let count = (high / step + 1e-9).floor() - first;
-    (0..=count.clamp(0.0, 100.0) as u32)
-        .map(|i| (first + f64::from(i)) * step)
-        .map(|value| (value, label(value)))
-        .collect()
-}
-
-/// A number without the noise of its last bits.
-fn tidy(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
-}
-
-/// A number with four significant digits.
-fn significant(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if (1e-3..1e6).contains(&size) => format!("{value:.*}", (3 - size.log10().floor() as i32).max(0) as usize),
-        _ => format!("{value:.3e}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::axis::{AXIS, GRID};
     use super::*;
     use crate::Error;
     use std::path::PathBuf;
@@ -663,6 +505,19 @@ mod tests {
     }
 
     #[test]
+    fn schedules_are_curves_over_steps() {
+        use crate::schedules::ExponentialDecay;
+        let halving = ExponentialDecay::new(0.8, 2, 0.5).staircase(true);
+        let curve = Curve::schedule("halving", &halving, 5).unwrap();
+        assert_eq!(curve, Curve::new("halving", [0.8, 0.8, 0.4, 0.4, 0.2]).places([0.0, 1.0, 2.0, 3.0, 4.0]));
+        let long = Curve::schedule("halving", &halving, 12_345).unwrap();
+        assert_eq!((long.values.len(), long.places.unwrap()[1]), (950, 13.0));
+        assert!(Curve::schedule("bad", &ExponentialDecay::new(-1.0, 2, 0.5), 5).is_err());
+        let history = Curves::new([Curve::new("loss", [1.0]), Curve::new("learning_rate", [0.1])]);
+        assert_eq!(history.only(["learning_rate"]), Curves::new([Curve::new("learning_rate", [0.1])]));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("none").join("picture.png");
@@ -691,26 +546,5 @@ mod tests {
         for name in ["learning_rate", "mine", "closs", "false_positives"] {
             assert_eq!(best(name), None, "{name}");
         }
-    }
-
-    fn labels(axis: &Axis) -> Vec<&str> {
-        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
-    }
-
-    #[test]
-    fn axes_have_round_labels() {
-        let epochs = |last: u32| Axis::epochs((1..=last).map(f64::from));
-        assert_eq!(labels(&epochs(1)), ["1"]);
-        assert_eq!(labels(&epochs(3)), ["1", "2", "3"]);
-        assert_eq!(labels(&epochs(15)), ["2", "4", "6", "8", "10", "12", "14"]);
-        assert_eq!(labels(&epochs(200)), ["20", "40", "60", "80", "100", "120", "140", "160", "180", "200"]);
-        let values = |values: &[f64], name| Axis::values(values.iter().copied(), name);
-        assert_eq!(labels(&values(&[0.0, 1.0], "m")), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(labels(&values(&[-2e-7, 3e-7], "m")), ["-2e-7", "-1e-7", "0", "1e-7", "2e-7", "3e-7"]);
-        assert_eq!(labels(&values(&[1e-5, 0.01], "learning_rate")), ["1e-5", "1e-4", "0.001", "0.01"]);
-        assert!(!values(&[0.0, 0.01], "learning_rate").log && !values(&[0.01, 0.05], "learning_rate").log);
-        let halves = values(&[0.001, 0.02], "learning_rate");
-        assert_eq!(labels(&halves), ["0.001", "0.002", "0.005", "0.01", "0.02"]);
-        assert!((halves.place(0.01) - halves.place(0.001) - (halves.place(0.02) - halves.place(0.002))).abs() < 1e-12);
     }
 }

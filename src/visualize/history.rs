@@ -38,6 +38,12 @@ impl History {
     pub fn plot(&self, path: impl AsRef<Path>) -> Result<()> {
         Curves::from(self).save(path)
     }
+
+    /// Shows the curves in a Jupyter notebook whose kernel is evcxr, which calls this when a history is the last value of a
+    /// cell. Elsewhere it prints SVG.
+    pub fn evcxr_display(&self) {
+        Curves::from(self).evcxr_display();
+    }
 }
 
 #[cfg(test)]

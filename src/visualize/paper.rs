@@ -1,7 +1,9 @@
 //! The one plotters backend of all pictures: pixels or SVG, both set in the embedded font.
 
+use super::pixels::Pixels;
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use plotters::backend::{BitMapBackend, SVGBackend};
+use plotters::element::{Drawable, PointCollection};
 use plotters_backend::text_anchor::{HPos, VPos};
 use plotters_backend::{
     BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, rasterizer,
@@ -35,6 +37,79 @@ impl<'a> Paper<'a> {
 
     pub(super) fn svg(buffer: &'a mut String, size: (u32, u32)) -> Self {
         Paper::Svg(SVGBackend::with_string(buffer, size))
+    }
+}
+
+impl Paper<'_> {
+    /// Draws an image into a rectangle, its pixels as squares or oblongs.
+    pub(super) fn image(&mut self, pixels: &Pixels, corner: (i32, i32), size: (i32, i32)) -> Done {
+        let (width, height) = (size.0.max(1), size.1.max(1));
+        match self {
+            Paper::Png(backend) => {
+                for y in 0..height {
+                    for x in 0..width {
+                        let [r, g, b] = pixels.nearest((x, width), (y, height));
+                        let color = BackendColor { alpha: 1.0, rgb: (r, g, b) };
+                        backend.draw_pixel((corner.0 + x, corner.1 + y), color).map_err(io_error)?;
+                    }
+                }
+                Ok(())
+            }
+            // plotters' SVG has no images: what is to become one stands as a text between marks that no other text holds.
+            Paper::Svg(backend) => {
+                let place = format!("{MARK}{} {} {width} {height} {}{MARK}", corner.0, corner.1, pixels.data_url());
+                let style = super::text(12.0, HPos::Left, VPos::Top);
+                backend.draw_text(&place, &style, corner).map_err(io_error)
+            }
+        }
+    }
+}
+
+/// What marks the place of an image in an SVG. XML cannot hold it, so it is in no other text.
+const MARK: char = '\u{1}';
+
+/// Makes the images that [`Paper::image`] left as texts.
+pub(super) fn unfold_images(svg: String) -> String {
+    if !svg.contains(MARK) {
+        return svg;
+    }
+    let mut whole = String::with_capacity(svg.len());
+    let mut parts = svg.split(MARK);
+    whole.push_str(parts.next().unwrap_or_default());
+    while let (Some(image), Some(rest)) = (parts.next(), parts.next()) {
+        whole.truncate(whole.rfind("<text").unwrap_or(whole.len()));
+        if let [x, y, width, height, url] = image.split(' ').collect::<Vec<_>>()[..] {
+            whole.push_str(&format!(
+                "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" style=\"image-rendering:pixelated\" href=\"{url}\"/>"
+            ));
+        }
+        whole.push_str(rest.trim_start().strip_prefix("</text>").unwrap_or(rest));
+    }
+    whole
+}
+
+/// An image in a rectangle, as an element that is drawn.
+pub(super) struct Image<'p> {
+    pub(super) pixels: &'p Pixels,
+    /// Upper left and lower right corner.
+    pub(super) corners: [(i32, i32); 2],
+}
+
+impl<'a> PointCollection<'a, (i32, i32)> for &'a Image<'_> {
+    type Point = &'a (i32, i32);
+    type IntoIter = &'a [(i32, i32)];
+
+    fn point_iter(self) -> &'a [(i32, i32)] {
+        &self.corners
+    }
+}
+
+impl Drawable<Paper<'_>> for Image<'_> {
+    fn draw<I: Iterator<Item = BackendCoord>>(&self, mut at: I, paper: &mut Paper<'_>, _: (u32, u32)) -> Done {
+        match (at.next(), at.next()) {
+            (Some(from), Some(to)) => paper.image(self.pixels, from, (to.0 - from.0, to.1 - from.1)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -165,6 +240,11 @@ fn scale(font: &FontRef, size: f64) -> PxScale {
     PxScale::from((size / SIZE_PER_EM) as f32 * line)
 }
 
+/// The length of a line of text whose em is `size` pixels, in pixels.
+pub(super) fn length(text: &str, size: f64) -> f64 {
+    f64::from(advance(text, size * SIZE_PER_EM))
+}
+
 /// The length of a line of text.
 fn advance(text: &str, size: f64) -> f32 {
     let Some(font) = font() else { return 0.0 };
@@ -182,6 +262,15 @@ mod tests {
         for c in (' '..='~').chain('α'..='ω').chain("ΓΔΘΛΣΦΨΩ…−×±°²³µ".chars()) {
             assert_ne!(font.glyph_id(c).0, 0, "no glyph for {c:?}");
         }
+    }
+
+    #[test]
+    fn images_stand_where_their_texts_stood() {
+        let svg = "<svg>\n<text x=\"1\">\n\u{1}3 4 5 6 data:x\u{1}\n</text>\n<rect/>\n</svg>";
+        let style = "preserveAspectRatio=\"none\" style=\"image-rendering:pixelated\"";
+        let image = format!("<image x=\"3\" y=\"4\" width=\"5\" height=\"6\" {style} href=\"data:x\"/>");
+        assert_eq!(unfold_images(svg.to_owned()), format!("<svg>\n{image}\n<rect/>\n</svg>"));
+        assert_eq!(unfold_images("<svg/>".to_owned()), "<svg/>");
     }
 
     #[test]
