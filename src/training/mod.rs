@@ -16,6 +16,7 @@ mod history;
 mod inputs;
 mod pieces;
 mod predict;
+mod profile;
 mod step;
 
 pub use compile::Compile;
@@ -26,3 +27,4 @@ pub use fit::Fit;
 pub use history::{History, Logs};
 pub use inputs::Inputs;
 pub use predict::{Predict, Predictor};
+pub use profile::{LayerProfile, Profile};
