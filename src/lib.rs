@@ -50,11 +50,12 @@
 //! |---|---|---|
 //! | `parallel` | yes | several threads; the number is `CORNU_NUM_THREADS` or that of the cores |
 //! | `progress` | yes | a moving progress bar in terminals |
-//! | `plot` | yes | [`visualize`]: pictures of training, data and networks as PNG and SVG |
+//! | `plot` | yes | [`visualize`]: pictures of training, data and networks as PNG and SVG; the callback [`HtmlReport`](training::callbacks::HtmlReport) |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
 //! | `vision` | no | what the examples `augmentation` and `image_processing` need, the crates imageproc and ab_glyph; brings `image` |
 //! | `download` | no | [`datasets`] from the network |
+//! | `tensorboard` | no | [`tensorboard`] and the callback [`TensorBoard`](training::callbacks::TensorBoard): event files that TensorBoard shows |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
 //! | `full` | no | all that need no system library |
@@ -76,6 +77,8 @@ pub mod losses;
 pub mod metrics;
 pub mod model;
 pub mod optimizers;
+#[cfg(any(feature = "plot", feature = "tensorboard"))]
+mod picture;
 pub mod random;
 pub mod regularizers;
 pub mod runtime;
@@ -83,6 +86,8 @@ pub mod schedules;
 pub mod shape;
 mod signal;
 pub mod tensor;
+#[cfg(feature = "tensorboard")]
+pub mod tensorboard;
 pub mod testing;
 pub mod training;
 #[cfg(feature = "plot")]
@@ -111,6 +116,10 @@ pub mod prelude {
     pub use crate::schedules::{
         CosineDecay, CosineDecayRestarts, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay,
     };
+    #[cfg(feature = "plot")]
+    pub use crate::training::callbacks::HtmlReport;
+    #[cfg(feature = "tensorboard")]
+    pub use crate::training::callbacks::TensorBoard;
     pub use crate::training::callbacks::{
         CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode, ModelCheckpoint,
         ReduceLROnPlateau, TerminateOnNaN,

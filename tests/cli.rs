@@ -309,11 +309,26 @@ fn bench_measures() {
     let of = |name: &str| numbers[name].as_f64().unwrap_or_else(|| panic!("{name} in {numbers}"));
     assert!(of("minimum_ms") > 0.0 && of("median_ms") >= of("minimum_ms"));
     assert!(of("limit_gflops") > of("gflops") && of("percent_of_limit") > 0.0);
-    // Three passes over 12 + 8 weights and 6 biases, twice.
+    // Three passes: a product and a sum for each of 12 + 8 weights, a sum for each of 6 biases.
     let flops = of("gflops") * 1e9 * of("median_ms") / 1e3 / 8.0;
-    assert!((flops - 3.0 * 2.0 * 26.0).abs() < 1.0, "{flops}");
+    assert!((flops - 3.0 * (2.0 * 20.0 + 6.0)).abs() < 1.0, "{flops}");
     let (_folder, model) = branches();
     run(&[&"bench", &model, &"--steps", &"2", &"--train"]).unwrap();
+}
+
+#[test]
+fn profiles_and_summaries() {
+    let (_folder, model) = small();
+    let text = run(&[&"profile", &model, &"--batch-size", &"8", &"--threads", &"1"]).unwrap();
+    for part in ["a batch of 8 on 1 thread,", "GFLOP/s", "Saved", "total", "(8, "] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let text = run(&[&"summary", &model, &"--show-trainable", &"--expand-nested", &"--width", &"70"]).unwrap();
+    let table: Vec<usize> =
+        text.lines().skip(1).filter(|line| !line.starts_with(' ')).map(|line| line.chars().count()).collect();
+    assert!(text.contains("Trainable") && table.iter().all(|width| *width == 70), "{text}");
+    let (_folder, model) = branches();
+    run(&[&"profile", &model]).unwrap();
 }
 
 #[test]
@@ -362,7 +377,7 @@ fn mistakes_are_told() {
 #[test]
 fn help_completions_and_closed_pipes() {
     let help = run(&[&"--help"]).unwrap();
-    for command in ["summary", "predict", "evaluate", "fit", "convert", "bench", "inspect", "completions"] {
+    for command in ["summary", "predict", "evaluate", "fit", "convert", "bench", "profile", "inspect", "completions"] {
         assert!(help.contains(command), "{help}");
         assert!(run(&[&command, &"--help"]).unwrap().contains("Usage: cornu"));
     }

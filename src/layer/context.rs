@@ -8,7 +8,7 @@ use crate::runtime::Workspace;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 /// What is the same for all layers of one pass over (a piece of) a batch.
@@ -31,6 +31,23 @@ pub struct Saved(Vec<Item>);
 impl Saved {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The number of things in it; a call counts as one.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The memory of what lies above the first `n` things, but for tensors whose memory was `seen`, in bytes.
+    pub(crate) fn bytes_after(&self, n: usize, seen: &mut HashSet<*const f32>) -> usize {
+        let mut bytes = |item: &Item| match item {
+            Item::Tensor(tensor) if seen.insert(tensor.data().as_ptr()) => 4 * tensor.len(),
+            Item::Tensor(_) => 0,
+            Item::Indices(indices) => 4 * indices.len(),
+            Item::Shape(dims) => std::mem::size_of_val(dims.as_slice()),
+            Item::Call(saved) => saved.bytes_after(0, seen),
+        };
+        self.0.get(n..).unwrap_or_default().iter().map(&mut bytes).sum()
     }
 }
 

@@ -7,6 +7,7 @@
 //! can share a model between threads, and inference saves nothing.
 
 mod context;
+pub(crate) mod flops;
 mod fusion;
 mod handle;
 mod param;
@@ -141,6 +142,16 @@ pub trait Layer: Any + Send + Sync {
 
     /// Shows its weights, its state and its child layers, in the order in which Keras stores them.
     fn visit(&self, _visit: &mut dyn FnMut(&Param)) {}
+
+    /// The floating-point operations of a forward pass for one sample, whose inputs and outputs have these shapes, the batch
+    /// first: a multiplication and an addition are two. Activations and what only moves values are not counted.
+    ///
+    /// By default a weight of a kernel is a multiplication and an addition for each position of the first output, that is,
+    /// for each of its places but for the channels, which are last; and one of a bias, or of anything of rank 1, is an
+    /// addition. So it is nothing for a layer without weights.
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        outputs.first().map_or(0.0, |output| flops::positions(output) * flops::of_weights(|visit| self.visit(visit)))
+    }
 
     /// Forgets what it carries from one batch to the next (a stateful recurrent layer), as do layers inside it.
     fn reset_states(&self) {}

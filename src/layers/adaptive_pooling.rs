@@ -4,7 +4,7 @@ use super::spatial::{DataFormat, Sizes, channels, class_of, dims, spatial_shape,
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
 use crate::kernels::resize::Runs;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values, flops, one_shape};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,10 @@ macro_rules! adaptive {
                 output[1..=N].iter_mut().zip(self.output_size.0).for_each(|(n, size)| *n = Some(size));
                 Ok(vec![self.data_format.given_shape(Shape::new(output))])
             }
+
+        fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+            flops::values(inputs)
+        }
 
             fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
                 let mut x = self.data_format.last(inputs.one()?);

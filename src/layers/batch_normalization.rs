@@ -6,7 +6,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape, resolve_axis};
@@ -226,6 +226,11 @@ impl Layer for BatchNormalization {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // A factor and an offset.
+        2.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -254,6 +254,16 @@ impl Layer for Bidirectional {
         self.backward_layer.build_as("backward_layer", &backward, cx)
     }
 
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        let Ok(split) = self.split(inputs) else { return 0.0 };
+        let layers = [&self.layer, &self.backward_layer];
+        let flops = |(layer, inputs): (&LayerHandle, Vec<Shape>)| {
+            let outputs = layer.output_shapes(&inputs).unwrap_or_default();
+            layer.layer().flops(&inputs, &outputs)
+        };
+        layers.into_iter().zip(split).map(flops).sum()
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let [forward, backward] = self.split(&inputs)?;
         let passed = cx.mask(0).cloned();

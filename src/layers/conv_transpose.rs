@@ -8,7 +8,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::conv3d::Conv3d;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::{Padding, Shape, Window};
 use serde::{Deserialize, Serialize};
@@ -249,6 +249,15 @@ impl<const N: usize> Layer for ConvTranspose<N> {
 
     fn backward(&self, gradients: Values, cx: &mut Backward<'_>) -> Result<Gradients> {
         self.parts().backward_transposed(gradients.one()?, |shape| self.geometry(shape), cx)
+    }
+
+    fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // The kernel is used once for each position of the input.
+        let places =
+            |shapes: &[Shape]| shapes.first().map_or(0.0, |x| flops::positions(&self.data_format.last_shape(x)));
+        let kernel = flops::of_weights(|visit| visit(&self.kernel));
+        let bias = flops::of_weights(|visit| self.bias.iter().for_each(visit));
+        kernel * places(inputs) + bias * places(outputs)
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

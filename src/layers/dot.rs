@@ -4,7 +4,7 @@ use super::permute::{inverse, transpose};
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
 use crate::kernels::gemm::{Mat, MatMut, gemm, gemm_parallel};
-use crate::layer::{Backward, Forward, Gradients, Layer, Values};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values, flops};
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape, resolve_axis};
 use crate::tensor::Tensor;
@@ -202,6 +202,13 @@ impl Layer for Dot {
         let differ = a.get(axes[0]).zip(b.get(axes[1])).is_some_and(|(a, b)| a != b);
         ensure!(!differ, Shape, "axis {} of {a} and axis {} of {b} differ in size", axes[0], axes[1]);
         Ok(vec![Shape::new(left(a.dims(), b.dims(), axes, Some(1)))])
+    }
+
+    fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        let [a, b] = inputs else { return 0.0 };
+        let axes = self.resolved([a.rank(), b.rank()]).ok();
+        let summed = axes.and_then(|axes| a.get(axes[0])).unwrap_or(1);
+        2.0 * summed as f64 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

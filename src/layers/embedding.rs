@@ -117,6 +117,11 @@ impl Layer for Embedding {
         self.mask_zero
     }
 
+    fn flops(&self, _inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        // Rows are looked up.
+        0.0
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
         let embeddings = self.embeddings.value();

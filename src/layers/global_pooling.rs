@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::error::{Result, ensure};
 use crate::kernels::pool::{global_average_backward, global_average_forward};
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values, flops, one_shape};
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,10 @@ impl<const N: usize> Layer for GlobalMaxPooling<N> {
         output_shapes::<N>(inputs, self.keepdims, self.data_format)
     }
 
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        flops::values(inputs)
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = self.data_format.last(inputs.one()?);
         let (dims, cells) = geometry::<N>(&x, self.keepdims)?;
@@ -178,6 +182,10 @@ impl<const N: usize> Layer for GlobalAveragePooling<N> {
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         output_shapes::<N>(inputs, self.keepdims, self.data_format)
+    }
+
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        flops::values(inputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -6,7 +6,7 @@ use crate::constraints::Constraint;
 use crate::error::{Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
 use crate::shape::Shape;
@@ -128,6 +128,11 @@ impl Layer for GroupNormalization {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // Mean and variance of each group take four, the scale, a factor and an offset the others.
+        7.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -6,7 +6,7 @@ use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Result, ensure};
 use crate::initializers::Initializer;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,11 @@ impl Layer for LayerNormalization {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // Mean and variance of each row take four, the scale, a factor and an offset the others.
+        7.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -4,7 +4,7 @@ use super::broadcast::{combine, expand, joint_dims, joint_shape, sum_to};
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Masks, Values};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Masks, Values, flops};
 use crate::runtime::Workspace;
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -47,6 +47,9 @@ macro_rules! merge {
             }
             fn fusible(&self, inputs: &[Shape]) -> Option<Fusible> {
                 Merge::$class.fusible(inputs)
+            }
+            fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> f64 {
+                inputs.len().saturating_sub(1) as f64 * flops::values(outputs)
             }
             fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
                 Merge::$class.forward(inputs, cx)

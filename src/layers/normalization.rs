@@ -5,7 +5,7 @@ use crate::config::{self, Config};
 use crate::data::Rows;
 use crate::error::{Error, Result, ensure};
 use crate::kernels::vectorised;
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::runtime::threads;
 use crate::shape::{Shape, resolve_axis};
 use crate::tensor::Tensor;
@@ -306,6 +306,11 @@ impl Layer for Normalization {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // A factor and an offset.
+        2.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {

@@ -3,7 +3,7 @@
 use super::spatial::{DataFormat, Sizes, channels, check_padding, class_of, dims, pooling, window_shape};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Fusible, Gradients, Layer, Values, flops, one_shape};
 use crate::shape::{Padding, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +147,10 @@ impl<const N: usize> Layer for MaxPooling<N> {
         self.shapes(inputs)
     }
 
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        flops::values(outputs) * self.pool_size.0.iter().product::<usize>() as f64
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = self.data_format.last(inputs.one()?);
         let g = pooling(x.shape(), self.pool_size, self.steps(), self.padding)?.with_margins(cx.fused().padding)?;
@@ -204,6 +208,10 @@ impl<const N: usize> Layer for AveragePooling<N> {
 
     fn output_shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
         self.shapes(inputs)
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        flops::values(outputs) * self.pool_size.0.iter().product::<usize>() as f64
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -151,6 +151,11 @@ impl Layer for PReLU {
         true
     }
 
+    fn flops(&self, _inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        // An activation.
+        0.0
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let mut x = inputs.one()?;
         let places = places(&self.alpha.shape(), x.shape().get(1..).unwrap_or(&[]))?;

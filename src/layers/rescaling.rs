@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values, flops, one_shape};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,11 @@ impl Layer for Rescaling {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // A factor and an offset.
+        2.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {

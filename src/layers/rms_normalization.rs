@@ -4,7 +4,7 @@ use super::axes::Axes;
 use super::row_norm::{Measure, RowNorm};
 use crate::config::{self, Config};
 use crate::error::{Result, ensure};
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,11 @@ impl Layer for RMSNormalization {
         let shape = self.axis.sizes(one_shape(inputs)?)?;
         self.scale = cx.weight("scale", &shape, &"ones".into(), &None, &None)?;
         Ok(())
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // The square and its sum, the scale and a factor.
+        4.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

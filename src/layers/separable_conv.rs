@@ -8,7 +8,7 @@ use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::conv3d::Conv3d;
-use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Fusible, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::shape::{Padding, Shape};
 use serde::{Deserialize, Serialize};
@@ -260,6 +260,11 @@ impl<const N: usize> Layer for SeparableConv<N> {
 
     fn fuses(&self, what: &[Fusible], _: bool) -> bool {
         self.mix().fuses(what)
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        let weights = flops::of_weights(|visit| self.visit(visit));
+        outputs.first().map_or(0.0, |output| weights * flops::positions(&self.data_format.last_shape(output)))
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {

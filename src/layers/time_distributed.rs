@@ -142,6 +142,14 @@ impl Layer for TimeDistributed {
         true
     }
 
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        let Some(Ok(input)) = inputs.first().map(step) else { return 0.0 };
+        let steps = inputs[0].get(1).unwrap_or(1) as f64;
+        let input = [input];
+        let outputs = self.layer.output_shapes(&input).unwrap_or_default();
+        steps * self.layer.layer().flops(&input, &outputs)
+    }
+
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
         ensure!(x.rank() >= 3, Shape, "expected (batch, time, …), got an input of shape {:?}", x.shape());

@@ -4,7 +4,7 @@ use super::axes::Axes;
 use super::row_norm::{Measure, RowNorm};
 use crate::config::{self, Config};
 use crate::error::Result;
-use crate::layer::{Backward, Forward, Gradients, Layer, Values, one_shape};
+use crate::layer::{Backward, Forward, Gradients, Layer, Values, flops, one_shape};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,11 @@ impl Layer for UnitNormalization {
 
     fn supports_masking(&self) -> bool {
         true
+    }
+
+    fn flops(&self, _inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        // The square and its sum, and the scale.
+        3.0 * flops::values(outputs)
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -4,7 +4,7 @@ use super::fusion::{Role, roles};
 use crate::error::{Context, Error, Result, ensure};
 use crate::kernels::reduce;
 use crate::layer::{
-    Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Values,
+    Arguments, Backward, Build, Call, Forward, Fused, Gates, Gradients, LayerHandle, Masks, Param, Saved, Values,
 };
 use crate::layers::Input;
 use crate::random;
@@ -14,6 +14,7 @@ use crate::tensor::Tensor;
 use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::iter::repeat;
+use std::time::{Duration, Instant};
 
 /// One output of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub(crate) struct Port {
     pub node: usize,
     pub output: usize,
 }
+
+/// Is told which node's layer was called, how long that took, and what is saved by then.
+pub(crate) type Watch<'a> = &'a mut dyn FnMut(usize, Duration, &Saved);
 
 /// One call of a layer.
 #[derive(Clone, Debug)]
@@ -47,7 +51,8 @@ impl Node {
         self.inputs.iter().chain(self.masks.iter().flatten())
     }
 
-    fn flops(&self, nodes: &[Node]) -> f64 {
+    /// The multiplications and additions for one sample, about: each weight is used once for each position of the output.
+    fn work(&self, nodes: &[Node]) -> f64 {
         let weights: usize = self.layer.weights().iter().map(Param::len).sum();
         let positions = |shape: &Shape| {
             let cells = shape.sample().split_last().map_or(&[][..], |(_, cells)| cells);
@@ -76,8 +81,8 @@ pub(crate) struct Graph {
     gates: Vec<Gates>,
     /// What each node does when the graph predicts.
     roles: Vec<Role>,
-    /// See [`flops`](Self::flops).
-    flops: f64,
+    /// See [`work`](Self::work).
+    work: f64,
 }
 
 impl Graph {
@@ -135,7 +140,7 @@ impl Graph {
             readers[port.node][port.output] += 1;
         }
         let (gates, roles) = (gates(&nodes, &readers), roles(&nodes, &readers));
-        Graph { nodes, inputs, outputs, order, readers, gates, roles, flops: 0.0 }
+        Graph { nodes, inputs, outputs, order, readers, gates, roles, work: 0.0 }
     }
 
     /// Makes the weights of all layers, in the order of the layers.
@@ -147,7 +152,7 @@ impl Graph {
                 layer.build(&inputs, &cx.called_with(&node.arguments))?;
             }
         }
-        self.flops = self.nodes.iter().map(|node| node.flops(&self.nodes)).sum();
+        self.work = self.nodes.iter().map(|node| node.work(&self.nodes)).sum();
         Ok(())
     }
 
@@ -172,6 +177,12 @@ impl Graph {
 
     /// The shapes that come out for inputs of these shapes.
     pub fn output_shapes_for(&self, inputs: &[Shape]) -> Result<Vec<Shape>> {
+        let shapes = self.shapes_for(inputs)?;
+        Ok(self.outputs.iter().map(|port| shapes[port.node][port.output].clone()).collect())
+    }
+
+    /// The shapes that come out of each node for inputs of these shapes.
+    pub fn shapes_for(&self, inputs: &[Shape]) -> Result<Vec<Vec<Shape>>> {
         ensure!(
             inputs.len() == self.inputs.len(),
             Argument,
@@ -185,7 +196,7 @@ impl Graph {
             let inputs = || node.inputs.iter().map(|port| shapes[port.node][port.output].clone()).collect::<Vec<_>>();
             shapes.push(given.map_or_else(|| node.layer.call_shapes(&inputs(), &node.arguments), Ok)?);
         }
-        Ok(self.outputs.iter().map(|port| shapes[port.node][port.output].clone()).collect())
+        Ok(shapes)
     }
 
     /// The names of the outputs: those of the layers that give them.
@@ -198,10 +209,21 @@ impl Graph {
         self.nodes.iter().any(|node| node.layer.layer().creates_mask())
     }
 
-    /// The multiplications and additions of a forward pass for one sample, about: each weight of a layer is used once
-    /// for each position of its output (exact for Dense and convolutions).
-    pub fn flops(&self) -> f64 {
-        self.flops
+    /// The multiplications and additions of a forward pass for one sample, about, by which batches are cut: each weight of
+    /// a layer is used once for each position of its output. Exact formulas might cut otherwise, and so round otherwise.
+    pub fn work(&self) -> f64 {
+        self.work
+    }
+
+    /// The floating-point operations of each node for one sample, by its layer's formula, where the nodes' outputs have
+    /// these shapes.
+    pub fn flops_of<'s>(&self, shapes: impl IntoIterator<Item = &'s [Shape]>) -> Vec<f64> {
+        let shapes: Vec<&[Shape]> = shapes.into_iter().collect();
+        let flops = |(i, node): (usize, &Node)| {
+            let inputs: Vec<Shape> = node.inputs.iter().map(|port| shapes[port.node][port.output].clone()).collect();
+            node.layer.layer().flops(&inputs, shapes[i])
+        };
+        self.nodes.iter().enumerate().map(flops).collect()
     }
 
     /// Whether a layer carries something from one batch to the next.
@@ -245,7 +267,7 @@ impl Graph {
     }
 
     /// For each node, whether a gradient must pass through it: it learns, or something before it does.
-    fn gradient_flow(&self, inputs_need_gradient: bool) -> SmallVec<[bool; 32]> {
+    pub fn gradient_flow(&self, inputs_need_gradient: bool) -> SmallVec<[bool; 32]> {
         let mut flow: SmallVec<[bool; 32]> = SmallVec::with_capacity(self.nodes.len());
         for (i, node) in self.nodes.iter().enumerate() {
             let from_before = node.inputs.iter().any(|port| flow[port.node]);
@@ -259,6 +281,16 @@ impl Graph {
     /// Runs all layers, and returns the outputs with their masks. What layers save for the backward pass lies in
     /// `cx`, call by call.
     pub fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<(Values, Masks)> {
+        self.forward_watched(inputs, cx, None)
+    }
+
+    /// As [`forward`](Self::forward), where somebody is told after each layer.
+    pub fn forward_watched(
+        &self,
+        inputs: Values,
+        cx: &mut Forward<'_>,
+        mut watch: Option<Watch<'_>>,
+    ) -> Result<(Values, Masks)> {
         self.check_inputs(inputs.iter().map(Tensor::shape).collect::<SmallVec<[_; 4]>>().into_iter())?;
         let batch = inputs.first().map_or(0, Tensor::batch);
         let recording = cx.recording;
@@ -320,8 +352,12 @@ impl Graph {
                 fused,
             };
             let passes = node.layer.layer().supports_masking();
+            let began = watch.is_some().then(Instant::now);
             let (outputs, output_masks) =
                 cx.nested(call, passes, |cx| node.layer.forward(inputs, cx)).at(|| node.layer.place())?;
+            if let (Some(watch), Some(began)) = (&mut watch, began) {
+                watch(i, began.elapsed(), cx.saved);
+            }
             ensure!(
                 outputs.len() == node.output_shapes.len(),
                 State,
@@ -349,6 +385,16 @@ impl Graph {
     /// Runs all layers backwards, from the gradients of the outputs to those of the inputs.
     /// An output that no loss depends on has none.
     pub fn backward(&self, gradients: SmallVec<[Option<Tensor>; 1]>, cx: &mut Backward<'_>) -> Result<Gradients> {
+        self.backward_watched(gradients, cx, None)
+    }
+
+    /// As [`backward`](Self::backward), where somebody is told after each layer.
+    pub fn backward_watched(
+        &self,
+        gradients: SmallVec<[Option<Tensor>; 1]>,
+        cx: &mut Backward<'_>,
+        mut watch: Option<Watch<'_>>,
+    ) -> Result<Gradients> {
         let inputs_need_gradient = cx.wanted.iter().any(|&wanted| wanted);
         let flow = self.gradient_flow(inputs_need_gradient);
         let mut grads: Vec<SmallVec<[Option<Tensor>; 1]>> =
@@ -371,12 +417,16 @@ impl Graph {
             }
             let known: SmallVec<[Option<Tensor>; 1]> = std::mem::take(&mut grads[i]);
             let wanted: SmallVec<[bool; 4]> = node.inputs.iter().map(|port| flow[port.node]).collect();
+            let began = watch.is_some().then(Instant::now);
             let result = cx
                 .nested(cx.trainable && node.layer.trainable(), wanted, |cx| {
                     cx.gates = self.gates[i];
                     node.layer.backward(known, cx)
                 })
                 .at(|| node.layer.place())?;
+            if let (Some(watch), Some(began)) = (&mut watch, began) {
+                watch(i, began.elapsed(), cx.saved);
+            }
             for (port, gradient) in node.inputs.iter().zip(result) {
                 if let Some(gradient) = gradient
                     && flow[port.node]

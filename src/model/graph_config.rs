@@ -113,7 +113,7 @@ impl Graph {
     }
 
     /// How many calls of its layer come before this one.
-    pub(super) fn call_number(&self, node: usize) -> usize {
+    pub(crate) fn call_number(&self, node: usize) -> usize {
         self.nodes[..node].iter().filter(|before| before.layer.is(&self.nodes[node].layer)).count()
     }
 }

@@ -8,12 +8,18 @@ mod graph_config;
 pub(crate) mod nested;
 mod sequential;
 mod summary;
+mod table;
 
 pub use functional::{SymbolicTensor, Symbols};
 pub(crate) use graph::Graph;
 #[cfg(feature = "plot")]
 pub(crate) use graph::{Node, Port};
 pub use sequential::Sequential;
+pub use summary::Summary;
+pub(crate) use summary::bytes;
+#[cfg(feature = "plot")]
+pub(crate) use summary::thousands;
+pub(crate) use table::{Align, Column, Table};
 
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::{Build, LayerHandle, Param};
@@ -253,14 +259,14 @@ impl Model {
         self.weights().iter().map(|w| w.value().len()).sum()
     }
 
-    /// The multiplications and additions of a forward pass for one sample, about: each weight of a layer is
-    /// used once for each position of its output (exact for Dense and convolutions). A training step takes
-    /// about three times as many.
+    /// The floating-point operations of a forward pass for one sample: the sum of [`Layer::flops`](crate::Layer::flops) over
+    /// all layers. A training step takes about three times as many. Dimensions that are not known count as 1.
     ///
     /// # Errors
     /// When it is not built.
     pub fn flops(&self) -> Result<f64> {
-        Ok(self.built()?.flops())
+        let graph = self.built()?;
+        Ok(graph.flops_of(graph.nodes.iter().map(|node| node.output_shapes.as_slice())).iter().sum())
     }
 
     /// Gives it another seed: that of its shuffling and its dropout from now on, and of its first weights if

@@ -66,6 +66,12 @@ impl Layer for Nested {
         self.graph()?.backward(gradients.into_iter().map(Some).collect(), cx)
     }
 
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        let flops =
+            |graph: &Graph| Some(graph.flops_of(graph.shapes_for(inputs).ok()?.iter().map(Vec::as_slice)).iter().sum());
+        self.graph().ok().and_then(flops).unwrap_or(0.0)
+    }
+
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
         self.model.layers().iter().for_each(|layer: &LayerHandle| layer.visit(visit));
     }

@@ -17,6 +17,7 @@ mod inputs;
 mod lr_find;
 mod pieces;
 mod predict;
+mod profile;
 mod step;
 
 pub use compile::Compile;
@@ -28,3 +29,4 @@ pub use history::{History, Logs};
 pub use inputs::Inputs;
 pub use lr_find::{LrFind, LrFound};
 pub use predict::{Predict, Predictor};
+pub use profile::{LayerProfile, Profile};

@@ -178,7 +178,7 @@ impl Model {
         let mut tasks: SmallVec<[Task<'_>; 8]> = SmallVec::new();
         let mut rest = outputs;
         for rows in rows.chunks(batch_size) {
-            let work = rows.len() as f64 * graph.flops();
+            let work = rows.len() as f64 * graph.work();
             let count = match (in_order, large) {
                 (true, _) => 1,
                 (false, true) => rows.len().div_ceil(together),
@@ -208,7 +208,7 @@ impl Model {
         let run = |task: &mut Task<'_>| workspaces.with(|workspace| run(workspace, task));
         match &mut tasks[..] {
             // Alone it stays here, where the caller's caches are warm, unless a layer forks by itself.
-            [task] if rows.len() as f64 * graph.flops() < ALONE => run(task),
+            [task] if rows.len() as f64 * graph.work() < ALONE => run(task),
             tasks if in_order || large => threads::enter(|| tasks.iter_mut().try_for_each(run)),
             tasks => {
                 threads::enter(|| threads::for_each(tasks, |_, task| task.result = run(task)));

@@ -61,8 +61,8 @@ impl Model {
         let count = match (known.is_none(), training) {
             (true, _) => 1,
             // A step takes the forward pass and two more of its size.
-            (false, true) => pieces::count(n, 3.0 * n as f64 * graph.flops(), values(&compiled.weights)),
-            (false, false) => pieces::count(n, n as f64 * graph.flops(), 0),
+            (false, true) => pieces::count(n, 3.0 * n as f64 * graph.work(), values(&compiled.weights)),
+            (false, false) => pieces::count(n, n as f64 * graph.work(), 0),
         };
         let ranges: SmallVec<[Range<usize>; 8]> = cut(n, count).collect();
         compiled.pieces.resize_with(compiled.pieces.len().max(ranges.len()), Piece::new);

@@ -30,6 +30,8 @@ pub enum Command {
     Convert(Convert),
     /// Measure how fast a model predicts or trains, on random inputs
     Bench(Bench),
+    /// Measure time, operations and memory of each layer, on random inputs
+    Profile(Profile),
     /// Print what a file holds: its format, configuration, compile settings and weights
     Inspect(Inspect),
     /// Print the script that completes commands in a shell
@@ -43,6 +45,15 @@ pub enum Command {
 pub struct Summary {
     /// The model's file
     pub model: PathBuf,
+    /// List the layers of models inside, too
+    #[arg(long)]
+    pub expand_nested: bool,
+    /// Say which layers are learned
+    #[arg(long)]
+    pub show_trainable: bool,
+    /// The width of the table, in characters; default: as wide as its contents
+    #[arg(long, value_name = "W", default_value_t = 0, hide_default_value = true)]
+    pub width: usize,
 }
 
 #[derive(clap::Args)]
@@ -162,6 +173,18 @@ pub struct Bench {
     /// Print one JSON object and nothing else
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Profile {
+    /// The model's file
+    pub model: PathBuf,
+    /// Samples in the batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_1)]
+    pub batch_size: usize,
+    /// The number of threads; default: CORNU_NUM_THREADS, or one per core
+    #[arg(long, value_name = "T", value_parser = at_least_1)]
+    pub threads: Option<usize>,
 }
 
 #[derive(clap::Args)]

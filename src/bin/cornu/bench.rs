@@ -73,7 +73,7 @@ pub fn run(args: &args::Bench) -> Result<()> {
 }
 
 /// Numbers from 0 to 1: as indices, which an Embedding wants, they are 0.
-fn random(shapes: Vec<Shape>, batch: usize, seed: u64) -> Result<Vec<ArrayD<f32>>> {
+pub fn random(shapes: Vec<Shape>, batch: usize, seed: u64) -> Result<Vec<ArrayD<f32>>> {
     let mut state = seed;
     let mut next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

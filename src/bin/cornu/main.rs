@@ -8,6 +8,7 @@ mod evaluate;
 mod fit;
 mod inspect;
 mod predict;
+mod profile;
 mod summary;
 
 use args::{Args, Command};
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Fit(args) => fit::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

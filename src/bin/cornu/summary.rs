@@ -3,5 +3,6 @@ use cornu::{Model, Result};
 
 /// `cornu summary`: what Keras' `summary()` prints.
 pub fn run(args: &args::Summary) -> Result<()> {
-    print(Model::load(&args.model)?.summary())
+    let summary = Model::load(&args.model)?.summary();
+    print(summary.expand_nested(args.expand_nested).show_trainable(args.show_trainable).width(args.width))
 }

@@ -12,7 +12,7 @@ use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
 use crate::initializers::Initializer;
-use crate::layer::{Arguments, Backward, Build, Forward, Gradients, Layer, Param, Values};
+use crate::layer::{Arguments, Backward, Build, Forward, Gradients, Layer, Param, Values, flops};
 use crate::random::check_rate;
 use crate::regularizers::Regularizer;
 use crate::shape::{Dims, Shape, resolve_axis};
@@ -303,6 +303,9 @@ macro_rules! layer {
             fn supports_masking(&self) -> bool {
                 true
             }
+            fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+                self.setup().flops(inputs)
+            }
             fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
                 self.setup().forward(inputs, cx)
             }
@@ -425,6 +428,21 @@ impl Order {
 }
 
 impl Setup<'_> {
+    /// Queries and outputs are projected at each place of the query, keys and values at each of theirs; scores and
+    /// their sums are for all pairs of them.
+    fn flops(&self, inputs: &[Shape]) -> f64 {
+        let Projections { query, key, gate, value, output } = self.projections;
+        let places = |i: usize| inputs.get(i).or(inputs.first()).map_or(0.0, flops::positions);
+        let (queries, values) = (places(0), places(1));
+        let at_queries = flops::of_weights(|visit| {
+            [query, output].into_iter().chain(gate).for_each(|projection| projection.visit(visit));
+        });
+        let at_values =
+            flops::of_weights(|visit| [key, value].into_iter().for_each(|projection| projection.visit(visit)));
+        let pairs = 2.0 * queries * values * (self.heads * (self.size + self.value_size)) as f64;
+        queries * at_queries + values * at_values + pairs
+    }
+
     fn order(&self, rank: usize) -> Result<Order> {
         ensure!(rank >= 3, Shape, "expected inputs of at least 3 dimensions, (batch, steps, features), got {rank}");
         let attention: Vec<usize> = match self.axes {

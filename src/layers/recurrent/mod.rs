@@ -20,7 +20,7 @@ pub use stacked::StackedRNNCells;
 
 use crate::config::{self, Config};
 use crate::error::{Error, Result, ensure};
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops};
 use crate::layers::DataFormat;
 use crate::runtime::Workspace;
 use crate::shape::{Dims, Shape};
@@ -427,6 +427,16 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
             self.states = shapes.iter().map(state).collect::<Result<_>>()?;
         }
         Ok(())
+    }
+
+    fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+        // The weights of a cell are used at each step, by a convolution for each position of the state.
+        let Some(input) = inputs.first() else { return 0.0 };
+        let input = last_shape(self.cell.data_format(), input, true);
+        let states = self.state_shapes(&input).unwrap_or_default();
+        let positions = states.get(self.cell.output()).map_or(1.0, flops::positions);
+        let steps = input.get(1).unwrap_or(1) as f64;
+        steps * positions * flops::of_weights(|visit| self.cell.visit(visit))
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

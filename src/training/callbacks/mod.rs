@@ -2,6 +2,8 @@
 
 mod csv_logger;
 mod early_stopping;
+#[cfg(feature = "plot")]
+mod html_report;
 mod lambda_callback;
 mod learning_rate_scheduler;
 mod model_checkpoint;
@@ -9,16 +11,22 @@ mod monitor;
 mod path_template;
 mod progbar_logger;
 mod reduce_lr_on_plateau;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 mod terminate_on_nan;
 
 pub use csv_logger::CSVLogger;
 pub use early_stopping::EarlyStopping;
+#[cfg(feature = "plot")]
+pub use html_report::HtmlReport;
 pub use lambda_callback::LambdaCallback;
 pub use learning_rate_scheduler::LearningRateScheduler;
 pub use model_checkpoint::ModelCheckpoint;
 pub use monitor::Mode;
 pub use progbar_logger::ProgbarLogger;
 pub use reduce_lr_on_plateau::ReduceLROnPlateau;
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::{TensorBoard, UpdateFreq};
 pub use terminate_on_nan::TerminateOnNaN;
 
 use super::Logs;
