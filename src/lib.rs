@@ -63,6 +63,7 @@ pub mod activations;
 pub mod applications;
 pub mod config;
 pub mod constraints;
+mod container;
 pub mod data;
 pub mod datasets;
 pub mod error;
