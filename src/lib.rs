@@ -50,6 +50,7 @@
 //! |---|---|---|
 //! | `parallel` | yes | several threads; the number is `CORNU_NUM_THREADS` or that of the cores |
 //! | `progress` | yes | a moving progress bar in terminals |
+//! | `interrupt` | yes | [`StopOnInterrupt`](training::callbacks::StopOnInterrupt): Ctrl-C ends training in order |
 //! | `plot` | yes | [`visualize`]: training curves as PNG and SVG |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
@@ -82,6 +83,7 @@ pub mod regularizers;
 pub mod runtime;
 pub mod schedules;
 pub mod shape;
+mod state;
 pub mod tensor;
 pub mod testing;
 pub mod training;
@@ -95,6 +97,7 @@ pub use layer::{Layer, LayerExt, SimpleLayer};
 pub use model::{Model, Sequential, SymbolicTensor};
 pub use random::{Rng, set_random_seed};
 pub use shape::{Padding, Shape};
+pub use state::State;
 pub use tensor::Tensor;
 
 /// All that a program usually needs: `use cornu::prelude::*;`.
@@ -111,9 +114,11 @@ pub mod prelude {
     pub use crate::schedules::{
         CosineDecay, CosineDecayRestarts, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay,
     };
+    #[cfg(feature = "interrupt")]
+    pub use crate::training::callbacks::StopOnInterrupt;
     pub use crate::training::callbacks::{
-        CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode, ModelCheckpoint,
-        ReduceLROnPlateau, TerminateOnNaN,
+        BackupAndRestore, CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode,
+        ModelCheckpoint, ReduceLROnPlateau, SwapEMAWeights, TerminateOnNaN,
     };
     pub use crate::training::{Compile, Evaluate, Fit, History, Logs, Predict};
     pub use crate::{Error, Padding, Result, Shape, Shared, Tensor, datasets};

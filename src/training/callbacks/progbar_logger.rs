@@ -3,6 +3,7 @@
 use super::{Callback, Params, Verbose, scientific};
 use crate::error::Result;
 use crate::model::Model;
+use crate::state::State;
 use crate::training::Logs;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -36,6 +37,8 @@ pub struct ProgbarLogger {
     drawn: Option<Instant>,
     /// How many of the logs are those of training: they are shown first.
     own: usize,
+    /// The epoch that is shown.
+    epoch: Option<usize>,
 }
 
 impl ProgbarLogger {
@@ -46,7 +49,7 @@ impl ProgbarLogger {
 
     fn to(output: Output) -> Self {
         let (params, clock) = (Params::default(), Clock::start());
-        ProgbarLogger { output, params, in_fit: false, clock, drawn: None, own: 0 }
+        ProgbarLogger { output, params, in_fit: false, clock, drawn: None, own: 0, epoch: None }
     }
 
     fn begin(&mut self, epoch: Option<usize>) {
@@ -99,7 +102,8 @@ impl Callback for ProgbarLogger {
     }
 
     fn on_epoch_begin(&mut self, _model: &mut Model, epoch: usize) -> Result<()> {
-        self.begin(Some(epoch));
+        self.epoch = Some(epoch);
+        self.begin(self.epoch);
         Ok(())
     }
 
@@ -110,6 +114,22 @@ impl Callback for ProgbarLogger {
 
     fn on_epoch_end(&mut self, _model: &mut Model, _epoch: usize, logs: &mut Logs) -> Result<()> {
         self.end(logs);
+        self.epoch = None;
+        Ok(())
+    }
+
+    /// An epoch that goes on in its middle has no other beginning.
+    fn state(&self) -> Result<Option<State>> {
+        State::of(&(self.epoch, self.clock.seen)).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let (epoch, seen): (Option<usize>, usize) = state.get()?;
+        if epoch.is_some() {
+            self.epoch = epoch;
+            self.begin(epoch);
+            (self.clock.seen, self.clock.before) = (seen, seen);
+        }
         Ok(())
     }
 
@@ -131,6 +151,21 @@ impl Callback for ProgbarLogger {
         if !self.in_fit {
             self.end(logs);
         }
+        Ok(())
+    }
+
+    fn on_predict_begin(&mut self, _model: &Model) -> Result<()> {
+        self.begin(None);
+        Ok(())
+    }
+
+    fn on_predict_batch_end(&mut self, _model: &Model, batch: usize) -> Result<()> {
+        self.update(batch, &Logs::new());
+        Ok(())
+    }
+
+    fn on_predict_end(&mut self, _model: &Model) -> Result<()> {
+        self.end(&Logs::new());
         Ok(())
     }
 }
@@ -206,11 +241,13 @@ struct Clock {
     /// The end of the first step, which is seldom like the others.
     first: Option<Instant>,
     seen: usize,
+    /// Of these, the steps that an earlier process made.
+    before: usize,
 }
 
 impl Clock {
     fn start() -> Self {
-        Clock { start: Instant::now(), first: None, seen: 0 }
+        Clock { start: Instant::now(), first: None, seen: 0, before: 0 }
     }
 
     fn step(&mut self, seen: usize, now: Instant) {
@@ -224,8 +261,9 @@ impl Clock {
 
     /// The mean time of a step, the first left out if there are others.
     fn per_step(&self, now: Instant) -> Duration {
-        match (self.first, self.seen) {
-            (Some(first), 2..) => now.saturating_duration_since(first).div_f64((self.seen - 1) as f64),
+        let steps = self.seen.saturating_sub(self.before);
+        match (self.first, steps) {
+            (Some(first), 2..) => now.saturating_duration_since(first).div_f64((steps - 1) as f64),
             (_, 1) => self.elapsed(now),
             _ => Duration::ZERO,
         }
@@ -311,7 +349,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     fn clock(seen: usize, start: Instant, first: Duration) -> Clock {
-        Clock { start, first: Some(start + first), seen }
+        Clock { start, first: Some(start + first), seen, before: 0 }
     }
 
     fn logs(values: &[(&str, f64)]) -> Logs {
