@@ -55,7 +55,7 @@
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
 //! | `vision` | no | what the examples `augmentation` and `image_processing` need, the crates imageproc and ab_glyph; brings `image` |
-//! | `download` | no | [`datasets`] from the network |
+//! | `download` | no | [`datasets`] from the network; [`RemoteMonitor`](training::callbacks::RemoteMonitor) |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
 //! | `full` | no | all that need no system library |

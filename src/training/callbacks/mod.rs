@@ -10,6 +10,8 @@ mod monitor;
 mod path_template;
 mod progbar_logger;
 mod reduce_lr_on_plateau;
+#[cfg(feature = "download")]
+mod remote_monitor;
 #[cfg(feature = "interrupt")]
 mod stop_on_interrupt;
 mod swap_ema_weights;
@@ -25,6 +27,8 @@ pub use model_checkpoint::ModelCheckpoint;
 pub use monitor::Mode;
 pub use progbar_logger::ProgbarLogger;
 pub use reduce_lr_on_plateau::ReduceLROnPlateau;
+#[cfg(feature = "download")]
+pub use remote_monitor::RemoteMonitor;
 #[cfg(feature = "interrupt")]
 pub use stop_on_interrupt::StopOnInterrupt;
 pub use swap_ema_weights::SwapEMAWeights;
