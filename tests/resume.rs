@@ -276,7 +276,7 @@ fn a_process_that_is_killed_goes_on_when_it_is_started_again() {
     let mut rng = random::stream(5, 6, 7, 8);
     for (name, run) in SCENARIOS {
         let undisturbed = run(tempfile::tempdir().unwrap().path(), 0, vec![]).unwrap();
-        let mut killed = 0;
+        let (mut killed, mut writing) = (0, 0);
         while killed < kills {
             let folder = tempfile::tempdir().unwrap();
             loop {
@@ -304,11 +304,15 @@ fn a_process_that_is_killed_goes_on_when_it_is_started_again() {
                 }
                 assert_eq!(status.code(), None, "it was killed and did not fail");
                 killed += 1;
+                let files = fs::read_dir(folder.path().join("backup")).into_iter().flatten().flatten();
+                let drafts = files.filter(|file| file.file_name().to_string_lossy().contains(".tmp"));
+                writing += usize::from(drafts.count() > 0);
                 assert!(killed < 20 * kills.max(10), "it does not come to its end");
             }
             let found = fs::read_to_string(folder.path().join("found")).unwrap();
             assert_eq!(found, undisturbed, "{name} after {killed} kills");
         }
+        println!("{name}: {killed} kills, of which {writing} while a backup was being written");
     }
 }
 
@@ -408,7 +412,7 @@ fn what_has_changed_is_told() {
     train(folder.path(), SAME, 14).unwrap_err();
     for (changed, told) in [
         (Setting { units: 7, ..SAME }, "shape [5, 7]"),
-        (Setting { optimizer: "sgd", ..SAME }, "optimizer"),
+        (Setting { optimizer: "sgd", ..SAME }, "the optimizer was Adam{"),
         (Setting { batch: 4, ..SAME }, "the batch size was 8 when the backup was made, and is 4 now"),
         (Setting { samples: 30, ..SAME }, "the number of samples was 40"),
         (Setting { early: false, ..SAME }, "EarlyStopping is not among the callbacks now"),

@@ -4,13 +4,14 @@ use super::backup::{Backup, Run};
 use super::callbacks::{Callback, CallbackList, Found, Params, ProgbarLogger, Verbose, say};
 use super::feed::Feed;
 use super::inputs::{Inputs, check_batch_size, check_pair};
-use super::{History, Logs};
+use super::{Compiled, History, Logs};
 use crate::data::Cardinality;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
 use crate::runtime::threads;
 use crate::shape::Dims;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -201,8 +202,12 @@ struct Course {
 
 impl Course {
     /// What must not change when the run is taken up again.
-    fn conditions(&self, feed: &Feed<'_>) -> Vec<(String, String)> {
+    fn conditions(&self, feed: &Feed<'_>, compiled: &Compiled) -> Vec<(String, String)> {
         let mut conditions = feed.conditions();
+        // One's own may have no configuration to compare.
+        let optimizer = &compiled.optimizer;
+        let arguments = optimizer.config().map_or_else(|_| String::new(), |config| json!(config).to_string());
+        conditions.push(("the optimizer".to_owned(), format!("{}{arguments}", optimizer.class_name())));
         let steps = if self.whole_passes { None } else { self.steps };
         conditions.push(("steps_per_epoch".to_owned(), format!("{steps:?}")));
         conditions
@@ -293,7 +298,7 @@ impl Model {
         // A backup is looked at first: the seed of its data is needed before there is a model to be restored.
         let found = callbacks.backup().map(|backup| backup.begin()).transpose()?.flatten();
         let backup = found.as_ref().map(|found| Ok((found, found.backup()?))).transpose()?;
-        let conditions = course.conditions(&feed);
+        let conditions = course.conditions(&feed, self.compiled()?);
         let seed = self.seed;
         if let Some((found, backup)) = &backup {
             found.explain(backup.check(&conditions))?;
@@ -422,8 +427,8 @@ impl Model {
         callbacks.on_train_end(self, &run.logs)?;
         if let Some(backup) = callbacks.backup() {
             backup.end(!self.interrupted)?;
-            if self.interrupted && course.verbose != Verbose::Silent {
-                let path = backup.path();
+            let path = backup.path();
+            if self.interrupted && course.verbose != Verbose::Silent && path.exists() {
                 eprintln!("cornu: training was interrupted; start it again to go on from {}", path.display());
             }
         }
@@ -484,7 +489,7 @@ impl Model {
 
     /// The averages take the weights' place, where the optimizer keeps averages and has some.
     pub(crate) fn put_averages(&self) -> Result<()> {
-        let super::Compiled { state, weights, .. } = self.compiled()?;
+        let Compiled { state, weights, .. } = self.compiled()?;
         let mut open: Vec<_> = weights.iter().map(|w| (w.path(), w.write())).collect();
         state.finish(open.iter_mut().map(|(path, value)| (*path, &mut **value)));
         Ok(())

@@ -89,7 +89,8 @@ impl BackupAndRestore {
         self
     }
 
-    /// Whether to keep the backup before the last one, too. Default: no.
+    /// Whether to keep the backup before the last one, too, to be put in its place by hand should that be damaged. Default:
+    /// no.
     pub fn double_checkpoint(mut self, double: bool) -> Self {
         self.double_checkpoint = double;
         self
@@ -116,8 +117,16 @@ impl BackupAndRestore {
         self.remove_drafts();
         let paths = [self.path(), folder.join(PREVIOUS)];
         // The last one may be missing where the process ended while it took the place of the one before.
-        let Some(path) = paths.iter().find(|path| path.exists()) else { return Ok(None) };
-        let other = paths.iter().find(|other| *other != path && other.exists()).cloned();
+        let is_there =
+            |path: &PathBuf| path.try_exists().map_err(|source| Error::io(path, source)).at(|| NAME.to_owned());
+        let [last, previous] = [is_there(&paths[0])?, is_there(&paths[1])?];
+        let [path, other] = &paths;
+        let (path, other) = match (last, previous) {
+            (true, true) => (path, Some(other.clone())),
+            (true, false) => (path, None),
+            (false, true) => (other, None),
+            (false, false) => return Ok(None),
+        };
         let found = Found { path: path.clone(), other, bytes: Vec::new() };
         let bytes = found.explain(Backup::read(path))?;
         Ok(Some(Found { bytes, ..found }))

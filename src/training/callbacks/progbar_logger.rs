@@ -458,4 +458,32 @@ mod tests {
             assert_eq!(printed(1, steps), [fit, test]);
         }
     }
+
+    #[test]
+    fn an_epoch_that_goes_on_in_its_middle_is_shown_from_there() {
+        let (page, mut model, mut logs) = (Page::default(), Model::empty("m"), logs(&[("loss", 0.5)]));
+        let params = Params { epochs: 3, steps: Some(4), batch_size: 1 };
+        let mut before = ProgbarLogger::to(Output::Nothing);
+        before.set_params(&params).unwrap();
+        before.on_epoch_begin(&mut model, 1).unwrap();
+        before.on_train_batch_end(&mut model, 0, &logs).unwrap();
+        before.on_train_batch_end(&mut model, 1, &logs).unwrap();
+        let state = before.state().unwrap().unwrap();
+
+        let mut after = ProgbarLogger::to(Output::Lines(Box::new(page.clone())));
+        after.set_params(&params).unwrap();
+        after.on_train_begin(&mut model).unwrap();
+        after.restore(&state).unwrap();
+        after.on_train_batch_end(&mut model, 2, &logs).unwrap();
+        assert_eq!((after.clock.seen, after.clock.before), (3, 2));
+        after.on_train_batch_end(&mut model, 3, &logs).unwrap();
+        after.on_epoch_end(&mut model, 1, &mut logs).unwrap();
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(text.starts_with("Epoch 2/3\n4/4 - ") && text.trim_end().ends_with("- loss: 0.5000"), "{text}");
+
+        // Between two epochs there is nothing to show.
+        let mut between = ProgbarLogger::to(Output::Lines(Box::new(page)));
+        between.restore(&after.state().unwrap().unwrap()).unwrap();
+        assert_eq!(between.epoch, None);
+    }
 }
