@@ -201,8 +201,8 @@ impl Compiled {
         let totals = [self.loss_total.0, self.loss_total.1].into_iter();
         let losses = totals.chain(self.terms.iter().map(|term| term.loss_total)).collect();
         let metrics = self.terms.iter().flat_map(|term| term.metrics.0.iter().chain(&term.weighted_metrics.0));
-        let state = |metric: &Box<dyn Metric>| metric.state().at(|| format!("metric '{}'", metric.name()));
-        Ok((losses, metrics.map(state).collect::<Result<_>>()?))
+        let state = |metric: &dyn Metric| metric.state().at(|| format!("metric '{}'", metric.name()));
+        Ok((losses, metrics.map(|metric| state(&**metric)).collect::<Result<_>>()?))
     }
 
     /// Takes back what [`running`](Self::running) gave.

@@ -25,7 +25,7 @@ pub enum Command {
     /// Print the loss and the metrics on data
     Evaluate(Evaluate),
     /// Train a model, and save it and its history
-    Fit(Fit),
+    Fit(Box<Fit>),
     /// Write a model, or its weights, in another format, which the extension names
     Convert(Convert),
     /// Measure how fast a model predicts or trains, on random inputs
