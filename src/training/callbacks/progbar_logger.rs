@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Epoch 3/10
 /// 422/422 - 3s - 7ms/step - accuracy: 0.9815 - loss: 0.0608 - val_accuracy: 0.9801 - val_loss: 0.0630
 /// ```
+///
+/// In a terminal it takes about a thousandth of the time of an epoch of LeNet-5 (`cargo bench --bench progress`). It has no
+/// colours, and where the terminal is narrow it is cut.
 pub struct ProgbarLogger {
     output: Output,
     params: Params,
