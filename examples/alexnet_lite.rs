@@ -39,6 +39,9 @@ fn main() -> cornu::Result<()> {
         .verbose(2)
         .validation_split(0.1)
         .callback(ReduceLROnPlateau::new().monitor("val_accuracy").factor(0.1).patience(2).verbose(1));
+    // Ctrl-C ends training after the batch that runs; what is there by then is tested.
+    #[cfg(feature = "interrupt")]
+    let options = options.callback(StopOnInterrupt::new());
     let start = std::time::Instant::now();
     let history = model.fit(&train.0, &train.1, options)?;
     println!("trained in {:.0} s", start.elapsed().as_secs_f64());

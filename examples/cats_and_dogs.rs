@@ -53,6 +53,9 @@ fn main() -> cornu::Result<()> {
     let mut run = |name: &str, model: &mut Model, data: &Dataset, validation: &Dataset| -> cornu::Result<()> {
         println!("\n{name}");
         let options = Fit::new().epochs(plan.epochs).validation_data(validation, ()).verbose(2);
+        // Ctrl-C ends the training of this network; the next one follows.
+        #[cfg(feature = "interrupt")]
+        let options = options.callback(StopOnInterrupt::new());
         let history = model.fit(data, (), options)?;
         let of = |metric: &str| history.get(metric).unwrap_or_default().to_vec();
         curves.push((format!("{name}: training"), of("accuracy")));

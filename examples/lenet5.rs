@@ -29,6 +29,9 @@ fn main() -> cornu::Result<()> {
     println!("{}", model.summary());
 
     let options = Fit::new().epochs(epochs).batch_size(64).validation_split(0.1);
+    // Ctrl-C ends training after the batch that runs; what is there by then is tested and saved.
+    #[cfg(feature = "interrupt")]
+    let options = options.callback(StopOnInterrupt::new());
     let history = model.fit(&train.x, &train.y, options)?;
     #[cfg(feature = "plot")]
     {

@@ -26,6 +26,9 @@ fn main() -> cornu::Result<()> {
         .batch_size(128)
         .validation_split(0.1)
         .callback(ReduceLROnPlateau::new().monitor("val_loss").patience(1).factor(0.3));
+    // Ctrl-C ends training after the batch that runs; what is there by then is tested.
+    #[cfg(feature = "interrupt")]
+    let options = options.callback(StopOnInterrupt::new());
     model.fit(&train.x, &train.y, options)?;
 
     let scores = model.evaluate(&test.x, &test.y, Evaluate::new().batch_size(256))?;

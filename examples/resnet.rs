@@ -37,6 +37,9 @@ fn main() -> cornu::Result<()> {
     for epoch in 0..epochs {
         let x = moved::shifted_and_mirrored(&x, 2, epoch as u64);
         let options = Fit::new().initial_epoch(epoch).epochs(epoch + 1).batch_size(BATCH).verbose(0);
+        // Ctrl-C ends training after the batch that runs; what is there by then is tested.
+        #[cfg(feature = "interrupt")]
+        let options = options.callback(StopOnInterrupt::new());
         let history = model.fit(&x, &y, options)?;
         let scores = model.evaluate(&x_test, &y_test, Evaluate::new().batch_size(256))?;
         let last = |name| history.last(name).unwrap_or(f64::NAN);
@@ -50,6 +53,9 @@ fn main() -> cornu::Result<()> {
             start.elapsed().as_secs_f64()
         );
         accuracies.push((last("accuracy"), scores["accuracy"]));
+        if model.is_interrupted() {
+            break;
+        }
     }
     #[cfg(feature = "plot")]
     {

@@ -50,11 +50,12 @@
 //! |---|---|---|
 //! | `parallel` | yes | several threads; the number is `CORNU_NUM_THREADS` or that of the cores |
 //! | `progress` | yes | a moving progress bar in terminals |
+//! | `interrupt` | yes | [`StopOnInterrupt`](training::callbacks::StopOnInterrupt): Ctrl-C ends training in order |
 //! | `plot` | yes | [`visualize`]: pictures of training, data and networks as PNG and SVG; the callback [`HtmlReport`](training::callbacks::HtmlReport) |
 //! | `keras` | yes | [`formats`]: Keras' `.keras` and `.weights.h5` files, read and written; older `.h5` files, read |
 //! | `image` | no | [`data::image`]: photographs as arrays and back, PNG and JPEG, and BMP, which is only read; folders of them as datasets |
 //! | `vision` | no | what the examples `augmentation` and `image_processing` need, the crates imageproc and ab_glyph; brings `image` |
-//! | `download` | no | [`datasets`] from the network |
+//! | `download` | no | [`datasets`] from the network; [`RemoteMonitor`](training::callbacks::RemoteMonitor) |
 //! | `tensorboard` | no | [`tensorboard`] and the callback [`TensorBoard`](training::callbacks::TensorBoard): event files that TensorBoard shows |
 //! | `safetensors` | no | weights as `.safetensors`, also those of PyTorch |
 //! | `cli` | no | the program `cornu`: `cargo install cornu --features cli` |
@@ -64,6 +65,7 @@ pub mod activations;
 pub mod applications;
 pub mod config;
 pub mod constraints;
+mod container;
 pub mod data;
 pub mod datasets;
 pub mod error;
@@ -85,6 +87,7 @@ pub mod runtime;
 pub mod schedules;
 pub mod shape;
 mod signal;
+mod state;
 pub mod tensor;
 #[cfg(feature = "tensorboard")]
 pub mod tensorboard;
@@ -100,6 +103,7 @@ pub use layer::{Layer, LayerExt, SimpleLayer};
 pub use model::{Model, Sequential, SymbolicTensor};
 pub use random::{Rng, set_random_seed};
 pub use shape::{Padding, Shape};
+pub use state::State;
 pub use tensor::Tensor;
 
 /// All that a program usually needs: `use cornu::prelude::*;`.
@@ -118,11 +122,13 @@ pub mod prelude {
     };
     #[cfg(feature = "plot")]
     pub use crate::training::callbacks::HtmlReport;
+    #[cfg(feature = "interrupt")]
+    pub use crate::training::callbacks::StopOnInterrupt;
     #[cfg(feature = "tensorboard")]
     pub use crate::training::callbacks::TensorBoard;
     pub use crate::training::callbacks::{
-        CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode, ModelCheckpoint,
-        ReduceLROnPlateau, TerminateOnNaN,
+        BackupAndRestore, CSVLogger, Callback, EarlyStopping, LambdaCallback, LearningRateScheduler, Mode,
+        ModelCheckpoint, ReduceLROnPlateau, SwapEMAWeights, TerminateOnNaN,
     };
     pub use crate::training::{Compile, Evaluate, Fit, History, Logs, Predict};
     pub use crate::{Error, Padding, Result, Shape, Shared, Tensor, datasets};

@@ -4,6 +4,7 @@ use crate::error::{Result, ensure};
 use crate::runtime::Workspace;
 use crate::shape::Dims;
 use ndarray::{Array, ArrayD, ArrayViewD, Dimension, IxDyn};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +26,20 @@ use std::sync::Arc;
 pub struct Tensor {
     dims: Dims,
     buffer: Arc<Buffer>,
+}
+
+/// As its shape and its values.
+impl Serialize for Tensor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (self.shape(), self.data()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tensor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let (shape, values) = <(Vec<usize>, Vec<f32>)>::deserialize(deserializer)?;
+        Tensor::new(shape, values).map_err(de::Error::custom)
+    }
 }
 
 struct Buffer {

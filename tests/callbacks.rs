@@ -305,3 +305,109 @@ fn callbacks_are_told_how_the_run_is_laid_out() -> Result<()> {
     assert_eq!(layout.0, Params { epochs: 1, steps: Some(3), batch_size: 3 });
     Ok(())
 }
+
+/// With averages that take the weights' place, an evaluation is that of a model that has the averages as its weights.
+#[test]
+fn averages_take_the_weights_place() -> Result<()> {
+    let (x, y) = data(16);
+    let train = |swap: Option<SwapEMAWeights>, epochs: usize| -> Result<(History, Sequential, Vec<f32>)> {
+        let mut model = Sequential::new().with_seed(3);
+        model.add(Input::new([1])).add(Dense::new(1).use_bias(false));
+        model.compile(Sgd::new(0.1).use_ema(true).ema_momentum(0.9), "mse", ())?;
+        let mut at_ends = Vec::new();
+        let see = LambdaCallback::new().on_epoch_end(|model, _, _| {
+            at_ends.push(weight(model));
+            Ok(())
+        });
+        let mut options = Fit::new().epochs(epochs).batch_size(4).verbose(0).validation_data(&x, &y);
+        if let Some(swap) = swap {
+            options = options.callback(swap);
+        }
+        let history = model.fit(&x, &y, options.callback(see))?;
+        Ok((history, model, at_ends))
+    };
+    // After training the averages are the weights: so those of each epoch are known.
+    let averages: Vec<f32> = (1..=3).map(|epochs| Ok(weight(&train(None, epochs)?.1))).collect::<Result<_>>()?;
+    let (plain, _, raw) = train(None, 3)?;
+    assert!(raw.iter().zip(&averages).all(|(raw, average)| raw != average));
+    for (on_epoch, seen) in [(false, &raw), (true, &averages)] {
+        let (history, model, at_ends) = train(Some(SwapEMAWeights::new().swap_on_epoch(on_epoch)), 3)?;
+        assert_eq!(&at_ends, seen);
+        assert_eq!(history["loss"], plain["loss"], "training itself does not change");
+        assert_eq!(weight(&model), averages[2]);
+        for (val_loss, average) in history["val_loss"].iter().zip(&averages) {
+            let mut with = line();
+            with.set_weights(&[Array2::from_elem((1, 1), *average).into_dyn()])?;
+            assert_eq!(*val_loss, with.evaluate(&x, &y, Evaluate::new().batch_size(4))?["loss"]);
+        }
+    }
+    // Outside of training: the weights come back afterwards.
+    let (_, mut model, _) = train(None, 2)?;
+    model.set_weights(&[Array2::from_elem((1, 1), 5.0).into_dyn()])?;
+    let mut swap = SwapEMAWeights::new();
+    let predicted = model.predict(&x, Predict::new().callback(&mut swap))?;
+    assert_eq!(predicted[[8, 0]], averages[1] * x[[8, 0]]);
+    let scores = model.evaluate(&x, &y, Evaluate::new().callback(&mut swap))?;
+    assert_ne!(scores["loss"], model.evaluate(&x, &y, Evaluate::new())?["loss"]);
+    assert_eq!(weight(&model), 5.0);
+    // A prediction that fails puts them back, too.
+    assert!(model.predict(&Array2::<f32>::zeros((2, 3)), Predict::new().callback(&mut swap)).is_err());
+    assert_eq!(weight(&model), 5.0);
+    let error = line().fit(&x, &y, Fit::new().verbose(0).callback(SwapEMAWeights::new())).unwrap_err().to_string();
+    assert!(error.contains("use_ema(true)"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn predictions_have_their_hooks_and_change_nothing() -> Result<()> {
+    let (x, y) = data(10);
+    let mut model = line();
+    model.build()?;
+    let plain = model.predict(&x, Predict::new())?;
+    let dataset = Dataset::from_arrays(x.clone(), y)?;
+    for arrays in [true, false] {
+        let seen = Mutex::new(Vec::new());
+        let note = |text: String| {
+            seen.lock().unwrap().push(text);
+            Ok(())
+        };
+        let watch = LambdaCallback::new()
+            .on_predict_begin(|_| note("begin".to_owned()))
+            .on_predict_batch_begin(|_, batch| note(format!("<{batch}")))
+            .on_predict_batch_end(|_, batch| note(format!("{batch}>")))
+            .on_predict_end(|_| note("end".to_owned()));
+        let options = Predict::new().batch_size(4).callback(watch);
+        let found = if arrays { model.predict(&x, options)? } else { model.predict(&dataset, options)? };
+        assert_eq!(found, plain);
+        assert_eq!(*seen.lock().unwrap(), ["begin", "<0", "0>", "<1", "1>", "<2", "2>", "end"]);
+    }
+    Ok(())
+}
+
+/// The log of a training that goes on has the lines of one that was never interrupted, and what others wrote stays.
+#[test]
+fn a_log_goes_on_behind_the_backup() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let (x, y) = data(8);
+    let log = |name: &str, append: bool, fail: usize| {
+        let path = folder.path().join(name);
+        let fail = LambdaCallback::new().on_epoch_end(move |_, epoch, _| match epoch == fail {
+            true => Err(Error::State("killed".to_owned())),
+            false => Ok(()),
+        });
+        // The line of the epoch that fails is written, and its backup is not.
+        let options = Fit::new().epochs(4).verbose(0).callback(CSVLogger::new(&path).append(append)).callback(fail);
+        let run = line().fit(&x, &y, options.callback(BackupAndRestore::new(folder.path().join(format!("{name}.d")))));
+        (std::fs::read_to_string(&path).unwrap(), run.is_ok())
+    };
+    let (whole, _) = log("whole.csv", false, 99);
+    assert_eq!(whole.lines().count(), 5);
+    let (part, through) = log("part.csv", false, 2);
+    assert!(!through && part.lines().count() == 4);
+    assert_eq!(log("part.csv", false, 99), (whole.clone(), true));
+    std::fs::write(folder.path().join("old.csv"), "old\r\n").unwrap();
+    assert!(!log("old.csv", true, 1).1);
+    let lines = whole.split_once("\r\n").unwrap().1;
+    assert_eq!(log("old.csv", true, 99), (format!("old\r\n{lines}"), true));
+    Ok(())
+}

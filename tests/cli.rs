@@ -8,7 +8,7 @@ use ndarray::{ArrayD, array};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Cursor, Write};
+use std::io::{BufRead, BufReader, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -246,6 +246,41 @@ fn evaluate_and_fit() {
     let nowhere = at("nowhere/after.keras");
     let error = fails(&[&[&"fit" as &dyn AsRef<OsStr>, &model, &"--save", &nowhere], &data[..]].concat());
     assert!(error.contains("there is no folder"), "{error}");
+}
+
+/// Ctrl-C ends training, says where what was trained is, and the same command goes on to the same model.
+#[cfg(unix)]
+#[test]
+fn fit_is_interrupted_and_goes_on() {
+    let (folder, model) = small();
+    let at = |name: &str| folder.path().join(name);
+    let x = ArrayD::from_shape_fn(vec![64, 3], |at| ((at[0] * 7 + at[1] * 5) % 11) as f32 / 11.0);
+    npy::write(at("x.npy"), &x).unwrap();
+    npy::write(at("y.npy"), &ArrayD::from_shape_fn(vec![64], |at| (at[0] % 2) as f32)).unwrap();
+    let command = |save: &str, backup: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cornu"));
+        command.args(["fit", "--epochs", "150", "--batch-size", "4", "--verbose", "2", "--seed", "3", "--input"]);
+        command.arg(at("x.npy")).arg("--target").arg(at("y.npy")).arg("--save").arg(at(save));
+        command.args(backup).arg(&model).env("CORNU_NUM_THREADS", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let backup = at("backup");
+    let backup = ["--backup", backup.to_str().unwrap()];
+    assert!(command("whole.cornu", &[]).output().unwrap().status.success());
+    let mut child = command("part.cornu", &backup).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(|line| line.ok());
+    assert!(lines.by_ref().any(|line| line.starts_with("Epoch 5/")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    lines.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("part.cornu") && told.contains("goes on from") && told.contains("backup"), "{told}");
+    let steps = Model::load(at("part.cornu")).unwrap().iterations().unwrap();
+    assert!((64..2_400).contains(&steps), "{steps}");
+    assert!(command("part.cornu", &backup).output().unwrap().status.success());
+    assert_eq!(fs::read(at("part.cornu")).unwrap(), fs::read(at("whole.cornu")).unwrap());
+    assert!(!at("backup").exists());
 }
 
 #[test]

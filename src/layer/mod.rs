@@ -162,6 +162,11 @@ pub trait Layer: Any + Send + Sync {
         false
     }
 
+    /// Shows `visit` what it carries so, which [`visit`](Self::visit) leaves out. Default: nothing.
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        let _ = visit;
+    }
+
     /// Whether, in training, an output or a tracked weight depends on several samples of the batch
     /// (BatchNormalization): then a batch is not split.
     fn couples_samples(&self) -> bool {

@@ -353,6 +353,11 @@ impl Layer for Bidirectional {
         self.options.stateful
     }
 
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        self.layer.layer().visit_states(visit);
+        self.backward_layer.layer().visit_states(visit);
+    }
+
     fn couples_samples(&self) -> bool {
         self.options.stateful
     }

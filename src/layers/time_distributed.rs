@@ -210,6 +210,10 @@ impl Layer for TimeDistributed {
         self.layer.layer().carries_states()
     }
 
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        self.layer.layer().visit_states(visit);
+    }
+
     fn couples_samples(&self) -> bool {
         self.layer.trainable() && self.layer.layer().couples_samples()
     }

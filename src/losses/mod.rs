@@ -659,7 +659,7 @@ fn check_share(name: &str, value: f64) -> Result<()> {
 }
 
 /// Which of the three crossentropies (and accuracies) fits targets and predictions of these shapes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Labels {
     Binary,
     Sparse,

@@ -138,7 +138,7 @@ metric! {
     AutoAccuracy(), "accuracy", AutoState;
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 struct AutoState {
     running: Running,
     labels: Option<Labels>,
@@ -180,6 +180,7 @@ impl Metric for AutoAccuracy {
     fn reset(&mut self) {
         self.state.running = Running::default();
     }
+    metric!(@state);
 }
 
 /// Checks that the most probable `k` classes are at least one.

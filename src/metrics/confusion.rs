@@ -103,7 +103,7 @@ pub(super) fn is_even(thresholds: &[f64]) -> bool {
 }
 
 /// Weighted counts at each threshold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Counts {
     pub true_positives: Vec<f64>,
     pub false_positives: Vec<f64>,

@@ -33,7 +33,7 @@ metric! {
 }
 
 /// Weighted counts of one class.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Class {
     true_positives: f64,
     false_positives: f64,

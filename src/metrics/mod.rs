@@ -19,6 +19,7 @@
 use crate::config::{self, Config, Unknown, family};
 use crate::error::Result;
 use crate::losses;
+use crate::state::State;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -141,6 +142,24 @@ pub trait Metric: Debug + Send + Sync {
 
     /// Forgets what was taken in.
     fn reset(&mut self);
+
+    /// What was taken in since the last reset, for a backup in the middle of an epoch. Default: none, and such backups
+    /// are refused, since the epoch's value could not go on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn state(&self) -> Result<Option<State>> {
+        Ok(None)
+    }
+
+    /// Takes back what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// When it is not that of such a metric.
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 family! { Box<dyn Metric>, "metric", "keras.metrics", keeps_name = true;
@@ -292,7 +311,7 @@ macro_rules! metrics {
 }
 
 /// A weighted mean over samples that grows batch by batch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Running {
     total: f64,
     count: f64,
@@ -396,6 +415,16 @@ macro_rules! metric {
         }
         fn reset(&mut self) {
             self.state = Default::default();
+        }
+        $crate::metrics::metric!(@state);
+    };
+    (@state) => {
+        fn state(&self) -> $crate::error::Result<Option<$crate::state::State>> {
+            $crate::state::State::of(&self.state).map(Some)
+        }
+        fn restore(&mut self, state: &$crate::state::State) -> $crate::error::Result<()> {
+            self.state = state.get()?;
+            Ok(())
         }
     };
     // The methods of metrics that are a mean of `self.values(y_true, y_pred)`.

@@ -117,4 +117,5 @@ impl Metric for MeanMetricWrapper {
     fn reset(&mut self) {
         self.state = Running::default();
     }
+    metric!(@state);
 }

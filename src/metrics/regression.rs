@@ -72,13 +72,13 @@ metric! {
 }
 
 /// Sums over samples, for each output.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct R2State {
     outputs: Vec<R2Sums>,
     values: f64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct R2Sums {
     sum: f64,
     squares: f64,

@@ -47,6 +47,8 @@ pub struct Model {
     pub(crate) compiled: Option<Compiled>,
     /// Set by a callback to end training after this batch or epoch.
     pub(crate) stop_training: bool,
+    /// Whether the last training was to go on another time.
+    pub(crate) interrupted: bool,
 }
 
 impl Model {
@@ -65,6 +67,7 @@ impl Model {
             layer: OnceLock::new(),
             compiled: None,
             stop_training: false,
+            interrupted: false,
         }
     }
 

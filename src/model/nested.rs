@@ -86,6 +86,12 @@ impl Layer for Nested {
         self.graph().is_ok_and(Graph::carries_states)
     }
 
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        if let Ok(graph) = self.graph() {
+            graph.nodes.iter().for_each(|node| node.layer.layer().visit_states(visit));
+        }
+    }
+
     fn couples_samples(&self) -> bool {
         self.graph().is_ok_and(Graph::couples_samples)
     }

@@ -5,10 +5,11 @@ use crate::config::Shared;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::losses::Loss;
-use crate::metrics::Metrics;
+use crate::metrics::{Metric, Metrics};
 use crate::model::{Graph, Model};
 use crate::optimizers::{Optimizer, OptimizerState, Stored};
 use crate::runtime::{Workspace, Workspaces};
+use crate::state::State;
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
@@ -228,6 +229,46 @@ impl Compiled {
         self.restore(weights, iterations, values)
     }
 
+    /// The running losses and the states of all metrics that have one.
+    pub fn running(&self) -> Result<(Vec<f64>, Vec<Option<State>>)> {
+        let totals = [self.loss_total.0, self.loss_total.1].into_iter();
+        let losses = totals.chain(self.terms.iter().map(|term| term.loss_total)).collect();
+        let metrics = self.terms.iter().flat_map(|term| term.metrics.0.iter().chain(&term.weighted_metrics.0));
+        let state = |metric: &dyn Metric| metric.state().at(|| format!("metric '{}'", metric.name()));
+        Ok((losses, metrics.map(|metric| state(&**metric)).collect::<Result<_>>()?))
+    }
+
+    /// Takes back what [`running`](Self::running) gave.
+    pub fn set_running(&mut self, losses: &[f64], states: &[Option<State>]) -> Result<()> {
+        let outputs = self.terms.len();
+        let metrics: Vec<_> = self
+            .terms
+            .iter_mut()
+            .flat_map(|term| term.metrics.0.iter_mut().chain(&mut term.weighted_metrics.0))
+            .collect();
+        ensure!(
+            metrics.len() == states.len() && losses.len() == outputs + 2,
+            State,
+            "the model had {} metrics and {} outputs when the backup was made, and has others now",
+            states.len(),
+            losses.len().saturating_sub(2)
+        );
+        for (metric, state) in metrics.into_iter().zip(states) {
+            if let Some(state) = state {
+                metric.restore(state).at(|| format!("metric '{}'", metric.name()))?;
+            }
+        }
+        self.loss_total = (losses[0], losses[1]);
+        self.terms.iter_mut().zip(&losses[2..]).for_each(|(term, loss)| term.loss_total = *loss);
+        Ok(())
+    }
+
+    /// The first metric that cannot tell its state in the middle of an epoch, if there is one.
+    pub fn metric_without_state(&self) -> Option<String> {
+        let mut metrics = self.terms.iter().flat_map(|term| term.metrics.0.iter().chain(&term.weighted_metrics.0));
+        metrics.find(|metric| !matches!(metric.state(), Ok(Some(_)))).map(|metric| metric.name())
+    }
+
     pub fn reset_metrics(&mut self) {
         self.loss_total = (0.0, 0.0);
         for term in &mut self.terms {
@@ -382,6 +423,24 @@ impl Model {
     /// Ends `fit` after the current batch.
     pub fn stop_training(&mut self) {
         self.stop_training = true;
+    }
+
+    /// Whether a callback has ended or interrupted training: what a loop of one's own looks at.
+    pub fn is_stopped(&self) -> bool {
+        self.stop_training || self.interrupted
+    }
+
+    /// Ends `fit` after the current batch, as something that is not over: with a
+    /// [`BackupAndRestore`](super::callbacks::BackupAndRestore) the epoch stays open and a backup is made, from which the
+    /// same program goes on. Without one it is as [`stop_training`](Self::stop_training). What
+    /// [`StopOnInterrupt`](super::callbacks::StopOnInterrupt) does at Ctrl-C.
+    pub fn interrupt_training(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Whether the last `fit` was [interrupted](Self::interrupt_training).
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted
     }
 }
 

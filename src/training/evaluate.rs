@@ -1,7 +1,7 @@
 //! `evaluate`: loss and metrics on data, without learning.
 
 use super::Logs;
-use super::callbacks::{CallbackList, Params};
+use super::callbacks::{Callback, CallbackList, Params, ProgbarLogger, Verbose};
 use super::feed::Feed;
 use super::inputs::Inputs;
 use crate::data::Cardinality;
@@ -15,12 +15,19 @@ pub struct Evaluate<'a> {
     pub(crate) batch_size: usize,
     pub(crate) sample_weight: Option<Inputs<'a>>,
     pub(crate) steps: Option<usize>,
+    pub(crate) verbose: Verbose,
     pub(crate) callbacks: CallbackList<'a>,
 }
 
 impl Default for Evaluate<'_> {
     fn default() -> Self {
-        Evaluate { batch_size: 32, sample_weight: None, steps: None, callbacks: CallbackList::default() }
+        Evaluate {
+            batch_size: 32,
+            sample_weight: None,
+            steps: None,
+            verbose: Verbose::Silent,
+            callbacks: CallbackList::default(),
+        }
     }
 }
 
@@ -45,6 +52,12 @@ impl<'a> Evaluate<'a> {
     /// Stops after so many batches.
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = Some(steps);
+        self
+    }
+
+    /// What is printed: 0 nothing (the default), 1 a progress bar, 2 a line.
+    pub fn verbose(mut self, verbose: impl Into<Verbose>) -> Self {
+        self.verbose = verbose.into();
         self
     }
 
@@ -98,7 +111,10 @@ impl Model {
         options: Evaluate<'a>,
     ) -> Result<Scores> {
         let (x, y) = (x.into(), y.into());
-        let Evaluate { batch_size, sample_weight, steps, mut callbacks } = options;
+        let Evaluate { batch_size, sample_weight, steps, verbose, mut callbacks } = options;
+        if verbose != Verbose::Silent {
+            callbacks.push(ProgbarLogger::new(verbose));
+        }
         self.compiled()?;
         ensure!(steps != Some(0), Argument, "steps must be at least 1");
         let mut feed = Feed::new(&x, &y, sample_weight.as_ref(), batch_size)?;
@@ -115,7 +131,7 @@ impl Model {
                 self.check_targets(&y, sample_weight.as_ref())?;
             }
             let known = feed.steps().known().into_iter().chain(steps).min();
-            callbacks.each(|c| c.set_params(&Params { epochs: 1, steps: known, batch_size }))?;
+            callbacks.set_params(&Params { epochs: 1, steps: known, batch_size })?;
             self.test(&mut feed, 0, steps, &mut callbacks)
         })
         .map(Scores)
@@ -130,18 +146,18 @@ impl Model {
         callbacks: &mut CallbackList<'_>,
     ) -> Result<Logs> {
         self.compiled_mut()?.reset_metrics();
-        callbacks.each(|c| c.on_test_begin(self))?;
+        callbacks.on_test_begin(self)?;
         feed.begin(self, epoch)?;
         for i in 0..steps.unwrap_or(usize::MAX) {
             let Some(batch) = feed.next(&self.compiled()?.workspace)? else { break };
-            callbacks.each(|c| c.on_test_batch_begin(self, i))?;
+            callbacks.on_test_batch_begin(self, i)?;
             self.run_batch(&batch, false)?;
             let logs = self.compiled()?.logs();
-            callbacks.each(|c| c.on_test_batch_end(self, i, &logs))?;
+            callbacks.on_test_batch_end(self, i, &logs)?;
         }
         feed.end();
         let logs = self.compiled()?.logs();
-        callbacks.each(|c| c.on_test_end(self, &logs))?;
+        callbacks.on_test_end(self, &logs)?;
         Ok(logs)
     }
 }

@@ -10,6 +10,7 @@ use crate::random;
 use crate::runtime::Workspace;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +23,18 @@ pub(crate) struct Feed<'a> {
     /// Samples of this pass that were given.
     seen: usize,
     /// Whether a new pass must begin before there are more.
+    over: bool,
+    /// The step and the epoch in which this pass began: what its order and its elements follow from.
+    began: (u64, usize),
+}
+
+/// Where a [`Feed`] stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Place {
+    began: (u64, usize),
+    /// The samples and the batches of the pass that were given.
+    seen: usize,
+    batches: usize,
     over: bool,
 }
 
@@ -36,6 +49,7 @@ enum Source<'a> {
         shuffle: bool,
     },
     Dataset {
+        dataset: &'a Dataset,
         batches: Dataset,
         pass: Option<Iter>,
         /// A batch that was looked at before its turn.
@@ -63,8 +77,8 @@ impl<'a> Feed<'a> {
                     Argument,
                     "x is a Dataset, whose elements bring sample weights along; sample_weight is for arrays"
                 );
-                let batches = dataset.batches(batch_size);
-                Source::Dataset { batches, pass: None, ahead: None, current: Item::default(), number: 0 }
+                let batches = dataset.batches(batch_size, 0);
+                Source::Dataset { dataset, batches, pass: None, ahead: None, current: Item::default(), number: 0 }
             }
             Inputs::Arrays(_) => {
                 let n = check_pair(x, y)?;
@@ -72,7 +86,7 @@ impl<'a> Feed<'a> {
                 Source::Arrays { x, y, weights, rows: 0..n, order: (0..n).collect(), shuffle: false }
             }
         };
-        Ok(Feed { source, batch_size, class_weight: None, seen: 0, over: true })
+        Ok(Feed { source, batch_size, class_weight: None, seen: 0, over: true, began: (0, 0) })
     }
 
     /// The same data, cut in two: what stands before the last `fraction` of the samples, and that.
@@ -138,19 +152,53 @@ impl<'a> Feed<'a> {
         if !std::mem::take(&mut self.over) {
             return Ok(());
         }
-        self.seen = 0;
+        (self.seen, self.began) = (0, (model.iterations()?, epoch));
+        self.open(model.seed, 0);
+        Ok(())
+    }
+
+    /// Opens the pass that began then, behind so many batches.
+    fn open(&mut self, seed: u64, skip: usize) {
+        let (step, epoch) = self.began;
         match &mut self.source {
             Source::Arrays { rows, order, shuffle, .. } => {
                 if *shuffle {
-                    let (stream, step) = (random::stream_of("shuffle"), model.iterations()?);
-                    *order = random::permutation(rows.len(), &mut random::stream(model.seed, stream, step, 0));
+                    let stream = random::stream_of("shuffle");
+                    *order = random::permutation(rows.len(), &mut random::stream(seed, stream, step, 0));
                 }
             }
-            Source::Dataset { batches, pass, ahead, number, .. } => {
-                (*pass, *ahead, *number) = (Some(batches.pass(model.seed, epoch)), None, 0);
+            Source::Dataset { dataset, batches, pass, ahead, number, .. } => {
+                let rest = if skip > 0 { dataset.batches(self.batch_size, skip) } else { batches.clone() };
+                (*pass, *ahead, *number) = (Some(rest.pass(seed, epoch)), None, skip);
             }
         }
-        Ok(())
+    }
+
+    /// Where it stands, between two batches.
+    pub fn place(&self) -> Place {
+        let batches = match &self.source {
+            Source::Arrays { .. } => 0,
+            Source::Dataset { number, .. } => *number,
+        };
+        Place { began: self.began, seen: self.seen, batches, over: self.over }
+    }
+
+    /// Goes to where another feed of the same data stood. Elements that were given already are not made again.
+    pub fn go_to(&mut self, place: &Place, seed: u64) {
+        (self.began, self.seen, self.over) = (place.began, place.seen, place.over);
+        if !self.over {
+            self.open(seed, place.batches);
+        }
+    }
+
+    /// What must be the same so that a place means the same, as (name, value).
+    pub fn conditions(&self) -> Vec<(String, String)> {
+        let mut conditions = vec![("the batch size".to_owned(), self.batch_size.to_string())];
+        if let Source::Arrays { rows, shuffle, .. } = &self.source {
+            conditions.push(("the number of samples".to_owned(), rows.len().to_string()));
+            conditions.push(("shuffle".to_owned(), shuffle.to_string()));
+        }
+        conditions
     }
 
     /// Ends the pass: the next [`begin`](Self::begin) starts a new one. The workers of a dataset and what they made ahead

@@ -1,14 +1,17 @@
 //! `fit`: the loop.
 
-use super::callbacks::{CallbackList, Params, ProgbarLogger, Verbose};
+use super::backup::{Backup, Run};
+use super::callbacks::{Callback, CallbackList, Found, Params, ProgbarLogger, Verbose, say};
 use super::feed::Feed;
 use super::inputs::{Inputs, check_batch_size, check_pair};
-use super::{History, Logs};
+use super::{Compiled, History, Logs};
 use crate::data::Cardinality;
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
 use crate::runtime::threads;
+use crate::shape::Dims;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -197,6 +200,31 @@ struct Course {
     verbose: Verbose,
 }
 
+impl Course {
+    /// What must not change when the run is taken up again.
+    fn conditions(&self, feed: &Feed<'_>, compiled: &Compiled) -> Vec<(String, String)> {
+        let mut conditions = feed.conditions();
+        // One's own may have no configuration to compare.
+        let optimizer = &compiled.optimizer;
+        let arguments = optimizer.config().map_or_else(|_| String::new(), |config| json!(config).to_string());
+        conditions.push(("the optimizer".to_owned(), format!("{}{arguments}", optimizer.class_name())));
+        let steps = if self.whole_passes { None } else { self.steps };
+        conditions.push(("steps_per_epoch".to_owned(), format!("{steps:?}")));
+        conditions
+    }
+
+    /// The run before its first step.
+    fn begin(&self, conditions: Vec<(String, String)>, sample: &[usize]) -> Run {
+        Run { conditions, epoch: self.epochs.start, sample: sample.to_vec(), ..Run::default() }
+    }
+}
+
+/// Where a run begins: afresh, or where a backup was found.
+struct Start<'a> {
+    run: Run,
+    found: Option<&'a Found>,
+}
+
 impl Model {
     /// Trains on `x` and `y` and returns what was reported, epoch by epoch.
     ///
@@ -267,9 +295,23 @@ impl Model {
             verbose: options.verbose,
         };
 
+        // A backup is looked at first: the seed of its data is needed before there is a model to be restored.
+        let found = callbacks.backup().map(|backup| backup.begin()).transpose()?.flatten();
+        let backup = found.as_ref().map(|found| Ok((found, found.backup()?))).transpose()?;
+        let conditions = course.conditions(&feed, self.compiled()?);
+        let seed = self.seed;
+        if let Some((found, backup)) = &backup {
+            found.explain(backup.check(&conditions))?;
+            self.seed = backup.seed();
+            feed.go_to(&backup.run.place, self.seed);
+        }
+
         let Fit { sample_weight, class_weight, validation_data, validation_weight, .. } = &options;
         threads::enter(|| {
-            let sample = feed.sample_shape(self, course.epochs.start)?;
+            let sample = match &backup {
+                Some((_, backup)) => Dims::from_slice(&backup.run.sample),
+                None => feed.sample_shape(self, course.epochs.start)?,
+            };
             self.ensure_built(&sample)?;
             self.check_trainable()?;
             if let Inputs::Arrays(_) = x {
@@ -283,61 +325,114 @@ impl Model {
             if let Some((Inputs::Arrays(_), y)) = validation_data {
                 self.check_targets(y, validation_weight.as_ref()).map_err(at_validation)?;
             }
-            self.fit_feed(&mut feed, validation.as_mut(), &course, &mut callbacks)
+            let run = match backup {
+                Some((found, backup)) => {
+                    found.explain(backup.restore(self)).inspect_err(|_| self.seed = seed)?;
+                    if course.verbose != Verbose::Silent {
+                        say(&format!("Going on from {}", found.path().display()));
+                    }
+                    Start { run: backup.run.into_owned(), found: Some(found) }
+                }
+                None => Start { run: course.begin(conditions, &sample), found: None },
+            };
+            self.fit_feed(run, &mut feed, validation.as_mut(), &course, &mut callbacks)
         })
     }
 
     fn fit_feed(
         &mut self,
+        Start { mut run, found }: Start<'_>,
         feed: &mut Feed<'_>,
         mut validation: Option<&mut Feed<'_>>,
         course: &Course,
         callbacks: &mut CallbackList<'_>,
     ) -> Result<History> {
         let params = Params { epochs: course.epochs.end, steps: course.steps, batch_size: course.batch_size };
-        callbacks.each(|c| c.set_params(&params))?;
-
-        let mut history = History::default();
-        let mut logs = Logs::new();
-        self.stop_training = false;
-        callbacks.each(|c| c.on_train_begin(self))?;
-        for epoch in course.epochs.clone() {
-            callbacks.each(|c| c.on_epoch_begin(self, epoch))?;
-            self.compiled_mut()?.reset_metrics();
-            feed.begin(self, epoch)?;
-            for step in 0..course.steps.unwrap_or(usize::MAX) {
-                if self.stop_training {
+        callbacks.set_params(&params)?;
+        (self.stop_training, self.interrupted) = (false, false);
+        callbacks.on_train_begin(self)?;
+        if callbacks.backup().is_some_and(|backup| backup.frequency().is_some())
+            && let Some(metric) = self.compiled()?.metric_without_state()
+        {
+            return Err(Error::Argument(format!(
+                "BackupAndRestore: save_freq backs up in the middle of epochs, but the metric '{metric}' does not tell \
+                 its state; back up after epochs, or write its `state` and `restore`"
+            )));
+        }
+        if let (Some(found), Some(states)) = (&found, &run.callbacks) {
+            found.explain(callbacks.restore(states))?;
+        }
+        self.stop_training = run.stopped;
+        let epochs = match (run.stopped, run.batch) {
+            // Training was ended by a callback, and the backup is that of its last epoch.
+            (true, None) => 0..0,
+            _ => run.epoch..course.epochs.end,
+        };
+        for epoch in epochs {
+            run.epoch = epoch;
+            let first = match run.batch {
+                Some(done) => done,
+                None => {
+                    callbacks.on_epoch_begin(self, epoch)?;
+                    self.compiled_mut()?.reset_metrics();
+                    feed.begin(self, epoch)?;
+                    0
+                }
+            };
+            for step in first..course.steps.unwrap_or(usize::MAX) {
+                if self.is_stopped() {
                     break;
                 }
                 let Some(batch) = feed.next(&self.compiled()?.workspace)? else { break };
-                callbacks.each(|c| c.on_train_batch_begin(self, step))?;
+                callbacks.on_train_batch_begin(self, step)?;
                 let loss = self.run_batch(&batch, true)?;
                 if !loss.is_finite() {
-                    history.note_not_finite(epoch, step);
+                    run.history.note_not_finite(epoch, step);
                 }
-                logs = self.compiled()?.logs();
-                callbacks.each(|c| c.on_train_batch_end(self, step, &logs))?;
+                run.logs = self.compiled()?.logs();
+                callbacks.on_train_batch_end(self, step, &run.logs)?;
+                run.batch = Some(step + 1);
+                // Where the epoch cannot go on in its middle, the backup from before it is kept.
+                let interrupted = self.interrupted && self.compiled()?.metric_without_state().is_none();
+                if callbacks.backup().is_some_and(|backup| interrupted || backup.is_due()) {
+                    self.back_up(&mut run, feed, callbacks)?;
+                }
             }
+            if self.interrupted && callbacks.backup().is_some() {
+                break;
+            }
+            run.batch = None;
             if course.whole_passes {
                 feed.end();
             }
-            logs = self.compiled()?.logs();
+            run.logs = self.compiled()?.logs();
             if let Some(validation) = validation.as_deref_mut().filter(|_| (epoch + 1) % course.validation_freq == 0) {
                 let logged = self.test(validation, epoch, course.validation_steps, callbacks);
                 let logged = logged.at(|| "validation".to_owned())?;
                 for (name, values) in logged.iter() {
-                    logs.insert_list(&format!("val_{name}"), values.to_vec());
+                    run.logs.insert_list(&format!("val_{name}"), values.to_vec());
                 }
             }
-            callbacks.each(|c| c.on_epoch_end(self, epoch, &mut logs))?;
-            history.push(epoch, &logs);
-            if self.stop_training {
+            callbacks.on_epoch_end(self, epoch, &mut run.logs)?;
+            run.history.push(epoch, &run.logs);
+            run.epoch = epoch + 1;
+            if callbacks.backup().is_some_and(|backup| self.interrupted || backup.frequency().is_none()) {
+                self.back_up(&mut run, feed, callbacks)?;
+            }
+            if self.is_stopped() {
                 break;
             }
         }
-        self.finish_training()?;
-        callbacks.each(|c| c.on_train_end(self, &logs))?;
-        if let Some((epoch, batch)) = history.first_non_finite()
+        self.put_averages()?;
+        callbacks.on_train_end(self, &run.logs)?;
+        if let Some(backup) = callbacks.backup() {
+            backup.end(!self.interrupted)?;
+            let path = backup.path();
+            if self.interrupted && course.verbose != Verbose::Silent && path.exists() {
+                eprintln!("cornu: training was interrupted; start it again to go on from {}", path.display());
+            }
+        }
+        if let Some((epoch, batch)) = run.history.first_non_finite()
             && course.verbose != Verbose::Silent
         {
             eprintln!(
@@ -346,7 +441,15 @@ impl Model {
                 batch + 1
             );
         }
-        Ok(history)
+        Ok(run.history)
+    }
+
+    /// Writes all of it to the file of the backup among the callbacks.
+    fn back_up(&mut self, run: &mut Run, feed: &Feed<'_>, callbacks: &mut CallbackList<'_>) -> Result<()> {
+        (run.place, run.callbacks) = (feed.place(), callbacks.state()?);
+        run.stopped = self.stop_training;
+        let backup = Backup::of(run, self)?;
+        callbacks.backup().map_or(Ok(()), |place| place.write(&backup))
     }
 
     /// Takes in the weights of a model that was compiled before its input shape was known.
@@ -384,9 +487,9 @@ impl Model {
         Ok(())
     }
 
-    /// The averaged weights take their place, where the optimizer keeps averages.
-    fn finish_training(&mut self) -> Result<()> {
-        let super::Compiled { state, weights, .. } = self.compiled_mut()?;
+    /// The averages take the weights' place, where the optimizer keeps averages and has some.
+    pub(crate) fn put_averages(&self) -> Result<()> {
+        let Compiled { state, weights, .. } = self.compiled()?;
         let mut open: Vec<_> = weights.iter().map(|w| (w.path(), w.write())).collect();
         state.finish(open.iter_mut().map(|(path, value)| (*path, &mut **value)));
         Ok(())

@@ -6,7 +6,7 @@ use std::fmt;
 /// Named values of an epoch or a batch, in order: `loss`, the metrics, then the same with `val_`.
 ///
 /// A value is a list of numbers, nearly always of one; some metrics give one for each class.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Logs(Vec<(String, Vec<f64>)>);
 
 impl Logs {

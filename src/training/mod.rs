@@ -5,6 +5,7 @@
 //! [`forward`](crate::Model::forward), [`backward`](crate::Model::backward) and [`apply`](crate::Model::apply).
 
 mod augment;
+pub(crate) mod backup;
 pub mod callbacks;
 mod compile;
 mod custom;

@@ -1,5 +1,6 @@
 //! `predict`: outputs for inputs. Needs no `compile`, changes nothing, works from several threads.
 
+use super::callbacks::{Callback, CallbackList, Params, ProgbarLogger, Verbose};
 use super::inputs::{Inputs, check_batch_size, gather};
 use super::pieces::{self, concatenate};
 use super::step::sample_dims;
@@ -14,20 +15,21 @@ use ndarray::{ArrayD, ArrayViewMut, Axis, Dimension};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Options of [`Model::predict`]: batches of 32.
-#[derive(Clone, Debug)]
-pub struct Predict {
+/// Options of [`Model::predict`]: batches of 32, silent.
+pub struct Predict<'a> {
     batch_size: usize,
     steps: Option<usize>,
+    verbose: Verbose,
+    callbacks: CallbackList<'a>,
 }
 
-impl Default for Predict {
+impl Default for Predict<'_> {
     fn default() -> Self {
-        Predict { batch_size: 32, steps: None }
+        Predict { batch_size: 32, steps: None, verbose: Verbose::Silent, callbacks: CallbackList::default() }
     }
 }
 
-impl Predict {
+impl<'a> Predict<'a> {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
@@ -44,6 +46,14 @@ impl Predict {
         self.steps = Some(steps);
         self
     }
+
+    /// What is printed: 0 nothing (the default), 1 a progress bar, 2 a line.
+    pub fn verbose(mut self, verbose: impl Into<Verbose>) -> Self {
+        self.verbose = verbose.into();
+        self
+    }
+
+    super::callbacks::callback_builder!();
 }
 
 /// Predicts batch after batch into memory of the caller's, without allocating any that grows with the model or the
@@ -61,7 +71,7 @@ impl Model {
     /// # Errors
     /// When the model is not built, `x` is empty or has another shape than the model's input, or an element of a dataset
     /// cannot be made.
-    pub fn predict<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<ArrayD<f32>> {
+    pub fn predict<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict<'_>) -> Result<ArrayD<f32>> {
         let outputs = self.built()?.outputs.len();
         ensure!(outputs == 1, Argument, "the model has {outputs} outputs; predict_all returns them all");
         Ok(self.predict_all(x, options)?.remove(0))
@@ -71,31 +81,80 @@ impl Model {
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
-    pub fn predict_all<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict) -> Result<Vec<ArrayD<f32>>> {
+    pub fn predict_all<'a>(&self, x: impl Into<Inputs<'a>>, options: Predict<'_>) -> Result<Vec<ArrayD<f32>>> {
         let x = x.into();
-        let graph = self.built()?;
-        check_batch_size(options.batch_size)?;
-        ensure!(options.steps != Some(0), Argument, "steps must be at least 1");
-        if let Inputs::Dataset(dataset) = x {
-            return self.predict_dataset(dataset, &options);
+        self.built()?;
+        let Predict { batch_size, steps, verbose, mut callbacks } = options;
+        check_batch_size(batch_size)?;
+        ensure!(steps != Some(0), Argument, "steps must be at least 1");
+        if verbose != Verbose::Silent {
+            callbacks.push(ProgbarLogger::new(verbose));
         }
-        let n = x.samples("x")?.min(options.steps.unwrap_or(usize::MAX).saturating_mul(options.batch_size));
+        let batches = match &x {
+            Inputs::Dataset(dataset) => Batches::Dataset(dataset.batches(batch_size, 0)),
+            Inputs::Arrays(_) => {
+                Batches::Rows(x.samples("x")?.min(steps.unwrap_or(usize::MAX).saturating_mul(batch_size)))
+            }
+        };
+        let known = match &batches {
+            Batches::Dataset(batches) => {
+                let never_ends = batches.cardinality() == Cardinality::Infinite;
+                ensure!(
+                    !never_ends || steps.is_some(),
+                    Argument,
+                    "the dataset never ends; steps says how many batches to take"
+                );
+                batches.cardinality().known().into_iter().chain(steps).min()
+            }
+            Batches::Rows(n) => Some(n.div_ceil(batch_size)),
+        };
+        callbacks.set_params(&Params { epochs: 1, steps: known, batch_size })?;
+        callbacks.on_predict_begin(self)?;
+        let outputs = match batches {
+            Batches::Dataset(batches) => self.predict_dataset(&batches, batch_size, steps, &mut callbacks),
+            Batches::Rows(n) => self.predict_arrays(&x, n, batch_size, &mut callbacks),
+        };
+        // Also after an error: what a callback has changed for the prediction is set right again.
+        callbacks.on_predict_end(self)?;
+        outputs
+    }
+
+    /// As [`predict_all`](Self::predict_all), for the first `n` rows of arrays.
+    fn predict_arrays(
+        &self,
+        x: &Inputs<'_>,
+        n: usize,
+        batch_size: usize,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<Vec<ArrayD<f32>>> {
+        let graph = self.built()?;
         let rows: Vec<usize> = (0..n).collect();
         let workspaces = Workspaces::default();
         let outputs = match output_dims(graph, n) {
             Some(dims) => {
                 let mut outputs: Vec<Tensor> = dims.iter().map(Tensor::zeros).collect();
-                let places = outputs.iter_mut().map(Tensor::data_mut).collect();
-                self.predict_rows(&x, &rows, options.batch_size, places, &workspaces)?;
+                let mut places: Places<'_> = outputs.iter_mut().map(Tensor::data_mut).collect();
+                let each: SmallVec<[usize; 1]> = places.iter().map(|place| place.len() / n.max(1)).collect();
+                // Where nobody is to be told of batches, the threads share all of them.
+                let told = if callbacks.is_empty() { n } else { batch_size };
+                for (batch, rows) in rows.chunks(told.max(1)).enumerate() {
+                    callbacks.on_predict_batch_begin(self, batch)?;
+                    let part = places.iter_mut().zip(&each).map(|(rest, each)| cut(rest, rows.len() * each)).collect();
+                    self.predict_rows(x, rows, batch_size, part, &workspaces)?;
+                    callbacks.on_predict_batch_end(self, batch)?;
+                }
+                drop(places);
                 outputs
             }
             // The shapes show when the model has run.
             None => threads::enter(|| {
                 let workspace = Workspace::new();
                 let mut parts: Vec<Vec<Tensor>> = graph.outputs.iter().map(|_| Vec::new()).collect();
-                for rows in rows.chunks(options.batch_size) {
-                    let outputs = self.infer(&x, rows, &workspace)?;
+                for (batch, rows) in rows.chunks(batch_size).enumerate() {
+                    callbacks.on_predict_batch_begin(self, batch)?;
+                    let outputs = self.infer(x, rows, &workspace)?;
                     parts.iter_mut().zip(outputs).for_each(|(parts, output)| parts.push(detached(output)));
+                    callbacks.on_predict_batch_end(self, batch)?;
                 }
                 parts.into_iter().map(|parts| concatenate(parts, &workspace)).collect::<Result<_>>()
             })?,
@@ -104,19 +163,21 @@ impl Model {
     }
 
     /// As [`predict_all`](Self::predict_all), batch after batch of a dataset.
-    fn predict_dataset(&self, dataset: &Dataset, options: &Predict) -> Result<Vec<ArrayD<f32>>> {
-        ensure!(
-            dataset.cardinality() != Cardinality::Infinite || options.steps.is_some(),
-            Argument,
-            "the dataset never ends; steps says how many batches to take"
-        );
-        let batches = dataset.batches(options.batch_size).pass(self.seed, 0);
+    fn predict_dataset(
+        &self,
+        batches: &Dataset,
+        batch_size: usize,
+        steps: Option<usize>,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<Vec<ArrayD<f32>>> {
         let mut parts: Vec<Vec<ArrayD<f32>>> = Vec::new();
-        for (i, item) in batches.take(options.steps.unwrap_or(usize::MAX)).enumerate() {
+        for (i, item) in batches.pass(self.seed, 0).take(steps.unwrap_or(usize::MAX)).enumerate() {
             let x = item?.x;
+            callbacks.on_predict_batch_begin(self, i)?;
             let x: Vec<&dyn Rows> = x.iter().map(|x| x as &dyn Rows).collect();
-            let outputs = self.predict_all(x, Predict { steps: None, ..options.clone() });
+            let outputs = self.predict_all(x, Predict::new().batch_size(batch_size));
             let outputs = outputs.at(|| format!("batch {i} of the dataset"))?;
+            callbacks.on_predict_batch_end(self, i)?;
             parts.resize_with(outputs.len(), Vec::new);
             parts.iter_mut().zip(outputs).for_each(|(parts, output)| parts.push(output));
         }
@@ -185,9 +246,6 @@ impl Model {
                 (false, false) => rows.len().div_ceil(together).max(pieces::count(rows.len(), work, 0)),
             };
             for range in pieces::cut(rows.len(), count) {
-                fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
-                    values.split_off_mut(..n).unwrap_or_default()
-                }
                 let outputs = rest.iter_mut().zip(&each).map(|(rest, each)| cut(rest, range.len() * each)).collect();
                 tasks.push(Task { rows: &rows[range], outputs, result: Ok(()) });
             }
@@ -296,6 +354,19 @@ fn largest(graph: &Graph) -> usize {
         read.sum::<usize>() + values(&node.output_shapes)
     });
     pairs.max().unwrap_or(0)
+}
+
+/// Where predictions take their inputs.
+enum Batches {
+    /// Of these batches.
+    Dataset(Dataset),
+    /// Of so many rows of arrays.
+    Rows(usize),
+}
+
+/// Cuts the first `n` values off.
+fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
+    values.split_off_mut(..n).unwrap_or_default()
 }
 
 struct Task<'a> {

@@ -25,7 +25,7 @@ pub enum Command {
     /// Print the loss and the metrics on data
     Evaluate(Evaluate),
     /// Train a model, and save it and its history
-    Fit(Fit),
+    Fit(Box<Fit>),
     /// Write a model, or its weights, in another format, which the extension names
     Convert(Convert),
     /// Measure how fast a model predicts or trains, on random inputs
@@ -138,6 +138,9 @@ pub struct Fit {
     /// Where the trained model goes, .keras or .cornu
     #[arg(long, value_name = "FILE", value_parser = model_to_write)]
     pub save: Option<PathBuf>,
+    /// Back up training in this folder after each epoch and at Ctrl-C, and go on from there when typed again
+    #[arg(long, value_name = "FOLDER")]
+    pub backup: Option<PathBuf>,
     /// 0 prints nothing, 1 a progress bar, 2 a line an epoch
     #[arg(long, value_name = "0|1|2", default_value = "1", value_parser = PossibleValuesParser::new(["0", "1", "2"]), hide_possible_values = true)]
     pub verbose: String,

@@ -1,6 +1,7 @@
 use crate::evaluate::Data;
 use crate::{args, arrays};
 use cornu::training::Fit;
+use cornu::training::callbacks::{BackupAndRestore, StopOnInterrupt};
 use cornu::{Error, Model, Registry, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 /// `cornu fit`: trains on from where the file stands, unless it is told to compile anew.
 pub fn run(args: &args::Fit) -> Result<()> {
     // Told before hours of training, not after.
-    [&args.history, &args.save].into_iter().flatten().try_for_each(|path| check_folder(path))?;
+    [&args.history, &args.save, &args.backup].into_iter().flatten().try_for_each(|path| check_folder(path))?;
     let mut model = Model::load(&args.model)?;
     compile(&mut model, args)?;
     if let Some(seed) = args.seed {
@@ -21,7 +22,11 @@ pub fn run(args: &args::Fit) -> Result<()> {
         .batch_size(args.batch_size)
         .shuffle(!args.no_shuffle)
         .validation_split(args.validation_split)
-        .verbose(verbose);
+        .verbose(verbose)
+        .callback(StopOnInterrupt::new());
+    if let Some(folder) = &args.backup {
+        options = options.callback(BackupAndRestore::new(folder));
+    }
     if let Some(weights) = data.weights() {
         options = options.sample_weight(weights);
     }
@@ -36,7 +41,24 @@ pub fn run(args: &args::Fit) -> Result<()> {
         std::fs::write(path, history.to_json().to_string())
             .map_err(|source| Error::Io { path: path.clone(), source })?;
     }
+    if model.is_interrupted() {
+        end_interrupted(args, history.epochs().len());
+    }
     Ok(())
+}
+
+/// Says where what was trained until Ctrl-C is, and ends the process as one that was interrupted.
+fn end_interrupted(args: &args::Fit, epochs: usize) -> ! {
+    let saved = match (&args.save, &args.backup) {
+        (Some(path), Some(folder)) => {
+            format!("the model is in {}, and the same command goes on from {}", path.display(), folder.display())
+        }
+        (Some(path), None) => format!("the model is in {}", path.display()),
+        (None, Some(folder)) => format!("the same command goes on from {}", folder.display()),
+        (None, None) => "nothing was saved, since neither --save nor --backup says where".to_owned(),
+    };
+    eprintln!("cornu: interrupted after {epochs} epochs; {saved}");
+    std::process::exit(130)
 }
 
 /// Replaces what was named of the file's compile settings. As in Keras, that starts the optimizer afresh.

@@ -126,10 +126,11 @@ impl Dataset {
         Dataset { batched: true, ..self.clone() }
     }
 
-    /// Batches for `fit` and its kin: of this size unless the elements are batches already, and made ahead unless they
-    /// are already or cost too little for that.
-    pub(crate) fn batches(&self, size: usize) -> Dataset {
+    /// Batches for `fit` and its kin, without the first `skip`: of this size unless the elements are batches already, and
+    /// made ahead unless they are already or cost too little for that.
+    pub(crate) fn batches(&self, size: usize, skip: usize) -> Dataset {
         let batches = if self.batched { self.clone() } else { self.batch(size) };
+        let batches = if skip > 0 { batches.skip(skip) } else { batches };
         if batches.ready { batches } else { batches.prefetch(Prefetch::new()) }
     }
 

@@ -110,4 +110,8 @@ impl Layer for Pipeline {
     fn reset_states(&self) {
         self.layers.iter().for_each(|layer| layer.layer().reset_states());
     }
+
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        self.layers.iter().for_each(|layer| layer.layer().visit_states(visit));
+    }
 }

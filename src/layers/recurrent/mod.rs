@@ -481,6 +481,10 @@ impl<C: Cell + Serialize> Layer for Recurrent<C> {
         self.options.stateful
     }
 
+    fn visit_states(&self, visit: &mut dyn FnMut(&Param)) {
+        self.states.iter().for_each(visit);
+    }
+
     /// A stateful layer belongs to whole batches.
     fn couples_samples(&self) -> bool {
         self.options.stateful

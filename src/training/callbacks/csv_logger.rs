@@ -3,15 +3,17 @@
 use super::Callback;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::state::State;
 use crate::training::Logs;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a line an epoch to a CSV file (Keras: `CSVLogger`): the epoch, counted from 0, then the logs
 /// of the first epoch by name, with room for validation.
 ///
-/// What an epoch does not have is `NA`. Lines end as in Keras' files, with `\r\n`.
+/// What an epoch does not have is `NA`. Lines end as in Keras' files, with `\r\n`. A training that
+/// [`BackupAndRestore`](super::BackupAndRestore) takes up again goes on behind the last line of before the backup.
 ///
 /// ```
 /// use cornu::prelude::*;
@@ -62,6 +64,13 @@ impl CSVLogger {
         fields.map(quoted).collect::<Vec<_>>().join(&self.separator.to_string()) + "\r\n"
     }
 
+    /// Leaves so many bytes of the file, and goes on behind them.
+    fn cut(&mut self, length: u64) -> Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let cut = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
+        cut.map(drop).map_err(|source| Error::io(&self.path, source))
+    }
+
     fn write(&mut self, row: &str) -> Result<()> {
         let Some(file) = &mut self.file else {
             return Err(Error::State("CSVLogger: an epoch ended before training began".to_owned()));
@@ -91,9 +100,15 @@ fn value(logs: &Logs, name: &str) -> String {
 impl Callback for CSVLogger {
     fn on_train_begin(&mut self, _model: &mut Model) -> Result<()> {
         self.columns = None;
-        let mut how = OpenOptions::new();
-        how.create(true).write(true).append(self.append).truncate(!self.append);
-        self.file = Some(how.open(&self.path).map_err(|source| Error::io(&self.path, source))?);
+        // What is there is cut off with the first line, when it is sure that this run does not go on behind it.
+        let mut file = OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&self.path)
+            .map_err(|source| Error::io(&self.path, source))?;
+        file.seek(SeekFrom::End(0)).map_err(|source| Error::io(&self.path, source))?;
+        self.file = Some(file);
         Ok(())
     }
 
@@ -101,7 +116,10 @@ impl Callback for CSVLogger {
         let first = self.columns.is_none();
         let columns = self.columns.take().unwrap_or_else(|| columns(logs));
         let row = self.row(std::iter::once(epoch.to_string()).chain(columns.iter().map(|name| value(logs, name))));
-        let headed = self.append && self.file.as_ref().is_some_and(|f| f.metadata().is_ok_and(|m| m.len() > 0));
+        if first && !self.append {
+            self.cut(0)?;
+        }
+        let headed = self.file.as_ref().is_some_and(|f| f.metadata().is_ok_and(|m| m.len() > 0));
         if first && !headed {
             let header = self.row(std::iter::once("epoch".to_owned()).chain(columns.iter().cloned()));
             self.write(&header)?;
@@ -113,5 +131,33 @@ impl Callback for CSVLogger {
     fn on_train_end(&mut self, _model: &mut Model, _logs: &Logs) -> Result<()> {
         self.file = None;
         Ok(())
+    }
+
+    fn state(&self) -> Result<Option<State>> {
+        // What the backup knows of must be on the disk before it.
+        let length = match (&self.columns, &self.file) {
+            (Some(_), Some(file)) => {
+                let length = file.sync_data().and_then(|()| file.metadata()).map(|file| file.len());
+                length.map_err(|source| Error::io(&self.path, source))?
+            }
+            _ => 0,
+        };
+        State::of(&(&self.columns, length)).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let (columns, length): (Option<Vec<String>>, u64) = state.get()?;
+        if columns.is_none() {
+            return Ok(());
+        }
+        self.columns = columns;
+        let there = self.file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |file| file.len());
+        if there < length {
+            // Someone else has changed it; what is there stays.
+            eprintln!("cornu: CSVLogger: '{}' has lost lines since the backup was made", self.path.display());
+            return Ok(());
+        }
+        // What was written since then will be written again.
+        self.cut(length)
     }
 }

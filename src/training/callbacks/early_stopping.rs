@@ -5,6 +5,7 @@ use super::{Callback, Verbose, say};
 use crate::error::Result;
 use crate::layer::Param;
 use crate::model::Model;
+use crate::state::State;
 use crate::tensor::Tensor;
 use crate::training::Logs;
 
@@ -174,6 +175,15 @@ impl Callback for EarlyStopping {
             }
             model.set_weights(&weights)?;
         }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Option<State>> {
+        State::of(&(self.wait, self.stopped_epoch, self.best, self.best_epoch, &self.best_weights)).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        (self.wait, self.stopped_epoch, self.best, self.best_epoch, self.best_weights) = state.get()?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Writes the struct, a builder method for each hook and the hooks themselves.
 macro_rules! lambda_callback {
-    ($($(#[$doc:meta])* $hook:ident($($argument:ident: $kind:ty),*);)*) => {
+    ($($(#[$doc:meta])* $hook:ident(model: $model:ty $(, $argument:ident: $kind:ty)*);)*) => {
         /// A callback made of closures, one for each hook that is needed (Keras: `LambdaCallback`).
         ///
         /// ```
@@ -29,7 +29,7 @@ macro_rules! lambda_callback {
         /// ```
         #[derive(Default)]
         pub struct LambdaCallback<'a> {
-            $($hook: Option<Box<dyn FnMut(&mut Model $(, $kind)*) -> Result<()> + Send + 'a>>,)*
+            $($hook: Option<Box<dyn FnMut($model $(, $kind)*) -> Result<()> + Send + 'a>>,)*
         }
 
         impl<'a> LambdaCallback<'a> {
@@ -39,7 +39,7 @@ macro_rules! lambda_callback {
             }
             $(
                 $(#[$doc])*
-                pub fn $hook(mut self, call: impl FnMut(&mut Model $(, $kind)*) -> Result<()> + Send + 'a) -> Self {
+                pub fn $hook(mut self, call: impl FnMut($model $(, $kind)*) -> Result<()> + Send + 'a) -> Self {
                     self.$hook = Some(Box::new(call));
                     self
                 }
@@ -48,7 +48,7 @@ macro_rules! lambda_callback {
 
         impl Callback for LambdaCallback<'_> {
             $(
-                fn $hook(&mut self, model: &mut Model $(, $argument: $kind)*) -> Result<()> {
+                fn $hook(&mut self, model: $model $(, $argument: $kind)*) -> Result<()> {
                     self.$hook.as_mut().map_or(Ok(()), |call| call(model $(, $argument)*))
                 }
             )*
@@ -65,23 +65,31 @@ macro_rules! lambda_callback {
 
 lambda_callback! {
     /// When training begins.
-    on_train_begin();
+    on_train_begin(model: &mut Model);
     /// When training is over: with the logs of the last epoch.
-    on_train_end(logs: &Logs);
+    on_train_end(model: &mut Model, logs: &Logs);
     /// When an epoch begins: with its number from 0.
-    on_epoch_begin(epoch: usize);
+    on_epoch_begin(model: &mut Model, epoch: usize);
     /// When an epoch is over: with its number and its logs, to which values may be added.
-    on_epoch_end(epoch: usize, logs: &mut Logs);
+    on_epoch_end(model: &mut Model, epoch: usize, logs: &mut Logs);
     /// When a batch of training begins: with its number from 0.
-    on_train_batch_begin(batch: usize);
+    on_train_batch_begin(model: &mut Model, batch: usize);
     /// When a batch of training is over: with its number and the running logs of the epoch.
-    on_train_batch_end(batch: usize, logs: &Logs);
+    on_train_batch_end(model: &mut Model, batch: usize, logs: &Logs);
     /// When an evaluation or a validation begins.
-    on_test_begin();
+    on_test_begin(model: &mut Model);
     /// When an evaluation or a validation is over: with its logs.
-    on_test_end(logs: &Logs);
+    on_test_end(model: &mut Model, logs: &Logs);
     /// When a batch of an evaluation begins: with its number from 0.
-    on_test_batch_begin(batch: usize);
+    on_test_batch_begin(model: &mut Model, batch: usize);
     /// When a batch of an evaluation is over: with its number and the running logs.
-    on_test_batch_end(batch: usize, logs: &Logs);
+    on_test_batch_end(model: &mut Model, batch: usize, logs: &Logs);
+    /// When a prediction begins.
+    on_predict_begin(model: &Model);
+    /// When a prediction is over.
+    on_predict_end(model: &Model);
+    /// When a batch of a prediction begins: with its number from 0.
+    on_predict_batch_begin(model: &Model, batch: usize);
+    /// When a batch of a prediction is over: with its number.
+    on_predict_batch_end(model: &Model, batch: usize);
 }

@@ -4,6 +4,7 @@ use super::monitor::{Mode, Monitor};
 use super::{Callback, Verbose, path_template, say};
 use crate::error::{Context, Error, Result, ensure};
 use crate::model::Model;
+use crate::state::State;
 use crate::training::Logs;
 use std::path::{Path, PathBuf};
 
@@ -195,6 +196,15 @@ impl Callback for ModelCheckpoint {
             self.epoch = epoch;
             self.save_model(model, None, logs)?;
         }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Option<State>> {
+        State::of(&(self.best, &self.last_saved, self.epoch, self.epochs_since, self.batches_since)).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        (self.best, self.last_saved, self.epoch, self.epochs_since, self.batches_since) = state.get()?;
         Ok(())
     }
 }

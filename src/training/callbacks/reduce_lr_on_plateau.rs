@@ -5,6 +5,7 @@ use super::{Callback, Verbose, say};
 use crate::config::check_non_negative;
 use crate::error::{Context, Result, ensure};
 use crate::model::Model;
+use crate::state::State;
 use crate::training::Logs;
 
 const NAME: &str = "ReduceLROnPlateau";
@@ -143,6 +144,15 @@ impl Callback for ReduceLROnPlateau {
                 self.wait = 0;
             }
         }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Option<State>> {
+        State::of(&(self.best, self.wait, self.cooling)).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        (self.best, self.wait, self.cooling) = state.get()?;
         Ok(())
     }
 }
