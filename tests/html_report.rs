@@ -304,3 +304,32 @@ fn what_cannot_be_shown_is_said_before_training() {
     model(1, "mse").fit(&digits.x, &one, Fit::new().verbose(0).callback(report)).unwrap();
     assert!(folder.path().join("a/b/report.html").is_file(), "folders are made");
 }
+
+/// Training whose process ended goes on in the same page.
+#[test]
+fn a_page_of_training_that_was_taken_up_again() {
+    let folder = Folder::new();
+    let path = folder.page("resumed");
+    let (x, y) = datasets::wine::load();
+    let train = |die: bool| {
+        let mut model = Sequential::new().with_seed(3);
+        model.add(Input::new([13])).add(BatchNormalization::new()).add(Dense::new(3).activation("softmax"));
+        model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"]).unwrap();
+        let killed = LambdaCallback::new().on_epoch_begin(move |_, epoch| match epoch {
+            3 if die => Err(Error::State("killed".to_owned())),
+            _ => Ok(()),
+        });
+        let fit = Fit::new().epochs(5).validation_split(0.2).verbose(0).callback(HtmlReport::new(&path));
+        model.fit(&x, &y, fit.callback(BackupAndRestore::new(folder.path.join("backup"))).callback(killed))
+    };
+    assert!(train(true).is_err());
+    let page = data(&path);
+    assert_eq!((&page["status"], &page["epochs"]["done"]), (&json!("interrupted"), &json!([0, 1, 2])));
+    let history = train(false).unwrap();
+    let resumed = data(&path);
+    check_history(&resumed, &history);
+    assert_eq!(resumed["status"], "finished");
+    assert_eq!(resumed["began"], page["began"]);
+    assert!(resumed["elapsed"].as_f64() > page["elapsed"].as_f64());
+    folder.expect("resumed", &history);
+}

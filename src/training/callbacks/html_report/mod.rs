@@ -8,13 +8,14 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::model::{Model, thousands};
 use crate::runtime::threads;
+use crate::state::State;
 use crate::training::direction::larger_is_better;
 use crate::training::{History, Inputs, Logs};
 use samples::Samples;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -336,6 +337,19 @@ impl Callback for HtmlReport<'_> {
     fn on_train_end(&mut self, _model: &mut Model, _logs: &Logs) -> Result<()> {
         self.page.running = false;
         self.write("finished")
+    }
+
+    fn state(&self) -> Result<Option<State>> {
+        let (began, clock) = self.began;
+        State::of(&(&self.history, &self.rates, &self.seconds, began, clock.elapsed())).map(Some)
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        let elapsed: Duration;
+        (self.history, self.rates, self.seconds, self.began.0, elapsed) = state.get()?;
+        // Counted on from there, without the time in which nothing ran.
+        self.began.1 = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
+        Ok(())
     }
 }
 

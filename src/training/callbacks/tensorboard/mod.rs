@@ -253,6 +253,8 @@ fn picture(weight: &Tensor) -> Result<Option<Tensor>> {
 
 impl Callback for TensorBoard {
     fn on_train_begin(&mut self, model: &mut Model) -> Result<()> {
+        // A training that is taken up in the middle of an epoch does not begin it again.
+        self.epoch_began = (Instant::now(), model.iterations()?);
         if self.write_graph {
             self.train.writer()?.graph(&graph::nodes(model))?;
             match model.to_json() {
