@@ -70,6 +70,7 @@ impl Scale {
 
 /// A variable of the state in the form of Keras' files.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "keras"), allow(dead_code))]
 pub(crate) enum Stored {
     /// The number of steps.
     Iterations(u64),

@@ -197,6 +197,7 @@ impl Compiled {
     }
 
     /// As [`restore`](Self::restore), from a file of Keras that has so many variables: `count` and `value` read one.
+    #[cfg_attr(not(feature = "keras"), allow(dead_code))]
     pub fn restore_keras(
         &mut self,
         weights: Vec<Param>,
