@@ -300,8 +300,8 @@ fn poolings_are_fused() {
     }
     let image = Input::new([6, 6, 3]).node();
     let y = Conv2D::new(4, 1).activation("relu").call(&image).unwrap();
-    let model = Model::new(&image, &Zeros.call(&y).unwrap()).unwrap();
-    let pooled = Model::new(&image, &MaxPooling2D::new(2).call(&y).unwrap()).unwrap();
+    let model = Model::new(&image, Zeros.call(&y).unwrap()).unwrap();
+    let pooled = Model::new(&image, MaxPooling2D::new(2).call(&y).unwrap()).unwrap();
     let x = values([2, 6, 6, 3]);
     let (got, want) = (model.predict(&x, Predict::new()).unwrap(), one_by_one(&pooled, &x));
     assert_close(got.as_slice().unwrap(), want.data());
@@ -330,7 +330,7 @@ fn sums_are_fused() {
     }
     let image = Input::new([5, 5, 3]).node();
     let y = Conv2D::new(3, 1).call(&image).unwrap();
-    let model = Model::new(&image, &First.call([&y, &image]).unwrap()).unwrap();
+    let model = Model::new(&image, First.call([&y, &image]).unwrap()).unwrap();
     let x = values([2, 5, 5, 3]);
     let sums: Vec<f32> = one_by_one(&model, &x).data().iter().zip(&x).map(|(y, x)| y + x).collect();
     assert_close(model.predict(&x, Predict::new()).unwrap().as_slice().unwrap(), &sums);

@@ -241,7 +241,7 @@ fn graphs_with_models_inside_and_shared_layers() {
     let mut inner = Sequential::new().with_name("inner");
     inner.add(Input::new([4])).add(Dense::new(3).name("first")).add(Dense::new(2).name("second"));
     let shared = Dense::new(4).name("shared layer");
-    let inside = inner.call(&shared.call(&a).unwrap()).unwrap();
+    let inside = inner.call(shared.call(&a).unwrap()).unwrap();
     let sum = Concatenate::new().name("both").call([&inside, &shared.call(&b).unwrap()]).unwrap();
     let mut model = Model::seeded("graph", 1, [&a, &b], [&sum]).unwrap();
     model.compile("sgd", "mse", ()).unwrap();
