@@ -59,6 +59,10 @@ fn operations_are_those_counted_by_hand() {
     for nothing in [Flatten::new().into(), ReLU::new().into(), Dropout::new(0.5).into()] as [LayerHandle; 3] {
         assert_eq!(flops(nothing, &[6, 6, 4]), 0.0);
     }
+    let heads = EinsumDense::new("abc,cde->abde", [None, Some(4), Some(16)]).bias_axes("de");
+    assert_eq!(flops(heads, &[10, 64]), (10 * 4 * 16 * (2 * 64 + 1)) as f64);
+    assert_eq!(flops(EinsumDense::new("abc,bcd->abd", [Some(3), Some(5)]), &[3, 7]), (3 * 5 * 2 * 7) as f64);
+    assert_eq!(flops(SpectralNormalization::new(Conv2D::new(6, 3)), &[6, 6, 2]), (16 * 6 * (2 * 9 * 2 + 1)) as f64);
     let channels_first = Conv2D::new(6, 3).data_format(cornu::layers::DataFormat::ChannelsFirst);
     assert_eq!(flops(channels_first, &[2, 6, 6]), (16 * 6 * (2 * 9 * 2 + 1)) as f64);
 }
@@ -69,6 +73,11 @@ fn operations_of_graphs() {
     let attended = MultiHeadAttention::new(2, 3).call([&x, &y]).unwrap();
     let sum = Add::new().call([&attended, &x]).unwrap();
     let model = Model::new([&x, &y], [&sum]).unwrap();
+    for attention in [Attention::new().into(), LayerHandle::from(AdditiveAttention::new())] {
+        let attended = attention.call([&x, &y]).unwrap();
+        let model = Model::new([&x, &y], [&attended]).unwrap();
+        assert_eq!(model.flops().unwrap(), (2 * 4 * 5 * (6 + 6)) as f64);
+    }
     // 4 queries and 5 values of size 6, two heads of size 3.
     let projections = 4 * (2 * 6 * 6 + 6) * 2 + 5 * (2 * 6 * 6 + 6) * 2;
     let pairs = 2 * 4 * 5 * 2 * (3 + 3);

@@ -264,6 +264,8 @@ impl Conv2d {
         let winograd = packed.filter(|packed| matches!(packed.layout(), Layout::Winograd { .. }));
         let plan = plan::forward(self, isa);
         if let Some(pool) = epilogue.pool {
+            let of = [pool.batch, pool.in_h, pool.in_w, pool.channels];
+            assert_eq!(of, [self.batch, self.out_h, self.out_w, self.out_c], "a pooling of other results");
             let at_once = match (&plan, winograd) {
                 (_, Some(_)) => pool.is_two_by_two(),
                 (plan::Forward::Depthwise, _) => false,

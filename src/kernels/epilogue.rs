@@ -86,9 +86,9 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Whether it is more than products over parts of a sum can do.
-    pub(super) fn needs_whole_sums(&self) -> bool {
-        self.scale.is_some() || self.sum
+    /// Whether it is more than a plain product can do.
+    pub(super) fn is_of_convolutions(&self) -> bool {
+        self.scale.is_some() || self.sum || self.pool.is_some()
     }
 
     /// What is done at their end.

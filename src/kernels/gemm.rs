@@ -188,7 +188,7 @@ pub fn transpose(a: Mat, to: &mut [f32]) {
 pub fn gemm_with<'e>(a: Mat, b: Mat, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
     let (rows, cols, epilogue) = (a.rows, b.cols, epilogue.into());
     epilogue.check(cols, c.len());
-    assert!(!epilogue.needs_whole_sums(), "the scale and the sum of an epilogue are for convolutions");
+    assert!(!epilogue.is_of_convolutions(), "scale, sum and pool of an epilogue are for convolutions");
     let old = epilogue.bias.map_or(Old::Times(0.0), Old::Bias);
     multiply(1.0, a, b, old, epilogue.end(), MatMut::new(c, rows, cols), true);
 }
@@ -197,7 +197,7 @@ pub fn gemm_with<'e>(a: Mat, b: Mat, epilogue: impl Into<Epilogue<'e>>, c: &mut 
 pub(crate) fn gemm_packed<'e>(a: Mat, b: &Packed, epilogue: impl Into<Epilogue<'e>>, c: &mut [f32]) {
     let (rows, cols, epilogue) = (a.rows, b.size()[1], epilogue.into());
     epilogue.check(cols, c.len());
-    assert!(!epilogue.needs_whole_sums(), "the scale and the sum of an epilogue are for convolutions");
+    assert!(!epilogue.is_of_convolutions(), "scale, sum and pool of an epilogue are for convolutions");
     multiply_packed(a, b, epilogue.start(0), epilogue.end(), MatMut::new(c, rows, cols));
 }
 

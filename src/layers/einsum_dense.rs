@@ -9,7 +9,7 @@ use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
 use crate::kernels::gemm::{Mat, MatMut, gemm, gemm_parallel};
 use crate::kernels::reduce::{add, add_column_sums};
-use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
+use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, flops, one_shape};
 use crate::regularizers::Regularizer;
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape};
@@ -274,6 +274,18 @@ impl Layer for EinsumDense {
         let bias = || cx.weight("bias", &shape, &self.bias_initializer, regularizer, constraint);
         self.bias = self.bias_axes.is_some().then(bias).transpose()?;
         Ok(())
+    }
+
+    fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        let rank = inputs.first().map_or(0, |input| input.sample().len() + 1);
+        let Ok(einsum) = Einsum::parse(&self.equation, rank) else { return 0.0 };
+        // Each number of the kernel is used for all outputs along the axes that it lacks.
+        let shape = self.kernel.shape();
+        let kept = einsum.kernel.iter().zip(&shape).filter(|(axis, _)| einsum.output.contains(axis));
+        let kept: f64 = kept.map(|(_, size)| *size as f64).product();
+        let values = flops::values(outputs);
+        let bias = if self.bias.is_some() { values } else { 0.0 };
+        2.0 * self.kernel.len() as f64 * values / kept + bias
     }
 
     fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {

@@ -190,6 +190,10 @@ impl Layer for SpectralNormalization {
         result
     }
 
+    fn flops(&self, inputs: &[Shape], outputs: &[Shape]) -> f64 {
+        self.layer.layer().flops(inputs, outputs)
+    }
+
     fn visit(&self, visit: &mut dyn FnMut(&Param)) {
         if let Some(Made { kernel, vector_u, .. }) = &self.made {
             visit(kernel);

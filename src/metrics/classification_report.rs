@@ -6,6 +6,9 @@ use crate::data::Rows;
 use crate::error::Result;
 use std::fmt;
 
+/// Of longer names of classes only the beginning is shown.
+const LONGEST: usize = 200;
+
 /// How well one class was recognised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClassScores {
@@ -88,9 +91,9 @@ impl ClassificationReport {
         self
     }
 
-    /// How many digits stand behind the point. Default: 2.
+    /// How many digits stand behind the point, at most 17. Default: 2.
     pub fn digits(mut self, digits: usize) -> Self {
-        self.digits = digits;
+        self.digits = digits.min(17);
         self
     }
 
@@ -135,7 +138,10 @@ impl ClassificationReport {
 
 impl fmt::Display for ClassificationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |class: usize| self.names.get(class).cloned().unwrap_or_else(|| class.to_string());
+        let name = |class: usize| match self.names.get(class) {
+            Some(name) => name.chars().take(LONGEST).collect(),
+            None => class.to_string(),
+        };
         let names = self.classes.iter().map(|(class, _)| name(*class).chars().count());
         let (width, digits) = (names.fold("weighted avg".len(), usize::max), self.digits);
         let row = |f: &mut fmt::Formatter<'_>, name: &str, scores: ClassScores| {

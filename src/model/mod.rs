@@ -263,7 +263,8 @@ impl Model {
     }
 
     /// The floating-point operations of a forward pass for one sample: the sum of [`Layer::flops`](crate::Layer::flops) over
-    /// all layers. A training step takes about three times as many. Dimensions that are not known count as 1.
+    /// all layers; operations between layers count nothing but what [`Dot`](crate::layers::Dot) and the merging layers do. A
+    /// training step takes about three times as many. Dimensions that are not known count as 1.
     ///
     /// # Errors
     /// When it is not built.

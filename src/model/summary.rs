@@ -3,7 +3,7 @@
 use super::Model;
 use super::graph::{Graph, Port};
 use super::nested::Nested;
-use super::table::{Align, Column, Table};
+use super::table::{Align, Column, Table, WIDEST};
 use crate::layer::{LayerHandle, Param};
 use std::fmt;
 
@@ -62,9 +62,9 @@ impl Summary {
     }
 
     /// Sets the width of the table, in characters (Keras: `line_length`). What does not fit into a column is cut short with
-    /// `…`. Default: as wide as its contents, at least 65.
+    /// `…`. Default: as wide as its contents, at least 65. At most 1000.
     pub fn width(mut self, width: usize) -> Self {
-        self.width = width;
+        self.width = width.min(WIDEST);
         self
     }
 
@@ -95,7 +95,7 @@ impl Summary {
             let scale = if self.positions.iter().all(|end| *end <= 1.0) { whole as f64 } else { 1.0 };
             let mut begin = 0.0;
             for (width, end) in widths.iter_mut().zip(&self.positions) {
-                *width = ((end * scale - begin) as usize).saturating_sub(3).max(LEAST);
+                *width = ((end * scale - begin) as usize).saturating_sub(3).clamp(LEAST, WIDEST);
                 begin = end * scale;
             }
         } else if room > natural.iter().sum() {

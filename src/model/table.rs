@@ -24,6 +24,9 @@ impl Column {
     }
 }
 
+/// A column is not wider, whatever names a file holds: `format!` has a limit of its own.
+pub(crate) const WIDEST: usize = 1000;
+
 /// The columns with the rows below them, which have a cell for each.
 pub(crate) struct Table<'a> {
     columns: &'a [Column],
@@ -37,7 +40,7 @@ impl<'a> Table<'a> {
     pub fn new(columns: &'a [Column], rows: &'a [Vec<String>]) -> Self {
         let longest = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
         let width = |(i, column): (usize, &Column)| {
-            longest(i).max(column.title.chars().count()).max(column.least).min(column.most)
+            longest(i).max(column.title.chars().count()).max(column.least).min(column.most).min(WIDEST)
         };
         let widths = columns.iter().enumerate().map(width).collect();
         Table { columns, rows, widths }

@@ -241,7 +241,8 @@ impl Work for TurnBack<'_> {
             let (height, width) = ((g.out_h - row).min(TILE), (g.out_w - col).min(TILE));
             for channel in (0..c).step_by(L::LEN) {
                 // SAFETY: the sums of all points are there, as asserted; the cells are in the image, and the caller
-                // gave all of them; masked channels are neither read nor written; the caller has the instruction set.
+                // gave all of them; those that are pooled are whole windows of these results, since tiles begin at even
+                // rows and columns; masked channels are neither read nor written; the caller has the instruction set.
                 unsafe {
                     let mask = L::first(c - channel);
                     let from = sums.as_ptr().add((at + i) * c + channel);

@@ -334,6 +334,12 @@ fn keep(y: &mut Tensor, mask: &Tensor) {
     steps.filter(|(_, mask)| **mask == 0.0).for_each(|(y, _)| y.fill(0.0));
 }
 
+/// A pair of a query and a key takes a sum over the size of the query, and one more for the output.
+fn flops(inputs: &[Shape]) -> f64 {
+    let size = |input: usize, axis: usize| inputs.get(input).and_then(|shape| shape.get(axis)).unwrap_or(1) as f64;
+    2.0 * size(0, 1) * size(1, 1) * (size(0, 2) + size(1, 2))
+}
+
 macro_rules! layer {
     ($class:ident, $build:expr) => {
         impl Layer for $class {
@@ -355,6 +361,9 @@ macro_rules! layer {
             }
             fn supports_masking(&self) -> bool {
                 true
+            }
+            fn flops(&self, inputs: &[Shape], _outputs: &[Shape]) -> f64 {
+                flops(inputs)
             }
             fn forward(&self, inputs: Values, cx: &mut Forward<'_>) -> Result<Values> {
                 self.single().forward(inputs, cx)
