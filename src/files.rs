@@ -6,6 +6,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// The time that files are stamped with: seconds since 1970.
+#[cfg(any(feature = "plot", feature = "tensorboard"))]
+pub(crate) fn now() -> f64 {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
 /// Writes a file under another name in the same folder, then gives it its name: whoever reads `path`
 /// finds the old file or the new one, also when the machine stops half way.
 ///

@@ -293,6 +293,21 @@ fn what_cannot_be_shown_is_said_before_training() {
     let report = HtmlReport::new(&path).samples(&digits.x, &one).class_names(["a", "b", "c"]);
     let text = error(model(1, "binary_crossentropy"), &one, report);
     assert!(text.contains("3 names for 2 classes"), "{text}");
+    // Samples that do not fit, though the training's data do.
+    let labels = Array2::zeros((1797, 1));
+    let sparse = || model(3, "sparse_categorical_crossentropy");
+    let text = error(sparse(), &labels, HtmlReport::new(&path).samples(&digits.x, &digits.y));
+    assert!(text.contains("with 3 classes labels are whole numbers from 0 to 2"), "{text}");
+    let wide = cornu::data::to_categorical(&digits.y, Some(10)).unwrap();
+    let text = error(sparse(), &labels, HtmlReport::new(&path).samples(&digits.x, &wide));
+    assert!(text.contains("a target has 10 values, and the output 3"), "{text}");
+    let (small, few) = (ndarray::Array4::<f32>::zeros((4, 7, 8, 1)), Array1::<f32>::zeros(4));
+    let text = error(sparse(), &labels, HtmlReport::new(&path).samples(&small, &few));
+    assert!(text.contains("7, 8, 1"), "{text}");
+    let text = error(model(3000, "sparse_categorical_crossentropy"), &labels, {
+        HtmlReport::new(&path).samples(&digits.x, &digits.y)
+    });
+    assert!(text.contains("3000 classes") && text.contains("2000 at most"), "{text}");
     let mut stateful = Sequential::new();
     stateful.add(Input::new([4, 2])).add(LSTM::new(1).stateful(true));
     stateful.compile("sgd", "mse", ()).unwrap();
@@ -303,6 +318,58 @@ fn what_cannot_be_shown_is_said_before_training() {
     let report = HtmlReport::new(folder.path().join("a/b/report.html"));
     model(1, "mse").fit(&digits.x, &one, Fit::new().verbose(0).callback(report)).unwrap();
     assert!(folder.path().join("a/b/report.html").is_file(), "folders are made");
+}
+
+/// Values that differ by rounding alone: the browser must come to an end with them.
+#[test]
+fn a_constant_give_or_take_rounding() {
+    let folder = Folder::new();
+    let path = folder.page("constant");
+    let (x, y, mut model) = line();
+    let script = Script(vec![0.3, 0.1 + 0.2, 0.3]);
+    let fit = Fit::new().epochs(3).verbose(0).callback(script).callback(HtmlReport::new(&path));
+    let history = model.fit(&x, &y, fit).unwrap();
+    assert_ne!(history["val_loss"][0], history["val_loss"][1]);
+    check_history(&data(&path), &history);
+    folder.expect("constant", &history);
+}
+
+/// Of a dataset only the first batch is seen before training; a later one that does not fit is an error as well.
+#[test]
+fn targets_of_a_later_batch_that_do_not_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    let batch = |width: usize| {
+        let y = Array2::from_shape_fn((2, width), |(_, i)| if i == 0 { 1.0_f32 } else { 0.0 });
+        cornu::data::Item::from((Array2::<f32>::zeros((2, 4)), y))
+    };
+    let samples = [batch(3), batch(7)].into_iter().collect::<cornu::data::Dataset>().assume_batched();
+    let mut model = Sequential::new().with_seed(1);
+    model.add(Input::new([4])).add(Dense::new(3).activation("softmax"));
+    model.compile("sgd", "sparse_categorical_crossentropy", ()).unwrap();
+    let (x, y) = (Array2::<f32>::zeros((4, 4)), Array1::<f32>::zeros(4));
+    let report = HtmlReport::new(&path).samples(&samples, ());
+    let error = model.fit(&x, &y, Fit::new().verbose(0).callback(report)).unwrap_err().to_string();
+    assert!(error.contains("a target at sample 2 has 7 values, one of the first batch 3"), "{error}");
+}
+
+/// Training that others stop has not done all of its epochs.
+#[test]
+fn a_training_that_ends_early() {
+    let folder = Folder::new();
+    let path = folder.page("early");
+    let (x, y, mut model) = line();
+    let stop = LambdaCallback::new().on_epoch_end(|model, epoch, _| {
+        if epoch == 1 {
+            model.stop_training();
+        }
+        Ok(())
+    });
+    let fit = Fit::new().epochs(5).verbose(0).callback(HtmlReport::new(&path)).callback(stop);
+    let history = model.fit(&x, &y, fit).unwrap();
+    let page = data(&path);
+    assert_eq!((&page["status"], &page["epochs"]["done"]), (&json!("early"), &json!([0, 1])));
+    folder.expect("early", &history);
 }
 
 /// Training whose process ended goes on in the same page.
@@ -320,12 +387,18 @@ fn a_page_of_training_that_was_taken_up_again() {
             _ => Ok(()),
         });
         let fit = Fit::new().epochs(5).validation_split(0.2).verbose(0).callback(HtmlReport::new(&path));
-        model.fit(&x, &y, fit.callback(BackupAndRestore::new(folder.path.join("backup"))).callback(killed))
+        let mut reader = Reader(path.clone(), Vec::new());
+        let fit = fit.callback(BackupAndRestore::new(folder.path.join("backup"))).callback(killed);
+        let history = model.fit(&x, &y, fit.callback(&mut reader));
+        (history, reader.1)
     };
-    assert!(train(true).is_err());
+    assert!(train(true).0.is_err());
     let page = data(&path);
     assert_eq!((&page["status"], &page["epochs"]["done"]), (&json!("interrupted"), &json!([0, 1, 2])));
-    let history = train(false).unwrap();
+    let (history, seen) = train(false);
+    let history = history.unwrap();
+    // What was known is on the page before the next epoch is over.
+    assert_eq!(seen[..2], [json!("running"), json!([0, 1, 2])]);
     let resumed = data(&path);
     check_history(&resumed, &history);
     assert_eq!(resumed["status"], "finished");

@@ -262,6 +262,32 @@ fn graphs_with_models_inside_and_shared_layers() {
     assert_eq!(lines, want);
 }
 
+/// No two calls have one name, whatever the layers are called.
+#[test]
+fn names_in_graphs_are_unique() {
+    let folder = tempfile::tempdir().unwrap();
+    let x = Input::new([4]).name("x").node();
+    let shared = Dense::new(4).name("dense");
+    let twice = shared.call(shared.call(&x).unwrap()).unwrap();
+    let other = Dense::new(4).name("dense_1").call(&twice).unwrap();
+    let slash = Dense::new(4).name("a/b").call(&other).unwrap();
+    let y = Dense::new(4).name("a_b").call(&slash).unwrap();
+    let mut model = Model::seeded("graph", 1, &x, &y).unwrap();
+    model.compile("sgd", "mse", ()).unwrap();
+    let zeros = Array2::<f32>::zeros((2, 4));
+    model.fit(&zeros, &zeros, Fit::new().verbose(0).callback(TensorBoard::new(folder.path()))).unwrap();
+    let lines = graph(&folder.path().join("train"));
+    let want = [
+        r#"x InputLayer [] [[-1, 4]] 0"#,
+        r#"dense Dense ["x"] [[-1, 4]] 20"#,
+        r#"dense_1 Dense ["dense"] [[-1, 4]] 20"#,
+        r#"dense_1_1 Dense ["dense_1"] [[-1, 4]] 20"#,
+        r#"a_b Dense ["dense_1_1"] [[-1, 4]] 20"#,
+        r#"a_b_1 Dense ["a_b"] [[-1, 4]] 20"#,
+    ];
+    assert_eq!(lines, want);
+}
+
 /// Notes the loss after each batch.
 struct Losses(Vec<f32>);
 

@@ -7,6 +7,9 @@ use ndarray::Array2;
 /// Labels are below this: of more classes nobody reads a table, and a table of them squared would fill the memory.
 const MOST_CLASSES: usize = 10_000;
 
+/// A table of confusions has this many classes at most: it is squared.
+pub(crate) const MOST_CONFUSED: usize = 2_000;
+
 /// All values of `rows`, in order.
 pub(crate) fn values(rows: &dyn Rows) -> Vec<f32> {
     let each: usize = rows.sample_shape().iter().product();
@@ -77,6 +80,11 @@ pub(crate) fn confusion(y_true: &dyn Rows, y_pred: &dyn Rows) -> Result<Array2<u
     let largest = truth.iter().chain(&predicted).max().map_or(0, |&largest| largest + 1);
     // One-hot rows and probabilities know classes that no sample is of.
     let classes = [largest, width("y_true", y_true)?, width("y_pred", y_pred)?].into_iter().max().unwrap_or(1).max(2);
+    ensure!(
+        classes <= MOST_CONFUSED,
+        Data,
+        "there are {classes} classes; a table of which is taken for which has {MOST_CONFUSED} at most"
+    );
     let mut counts = Array2::zeros((classes, classes));
     truth.iter().zip(&predicted).for_each(|(&t, &p)| counts[[t, p]] += 1);
     Ok(counts)
@@ -107,6 +115,8 @@ mod tests {
         assert!(refusal(&array![[0.5, 0.5], [f32::NAN, 0.0]]).contains("sample 1 has the value NaN"));
         assert!(refusal(&Array1::<f32>::zeros(0)).contains("no samples"));
         assert!(refusal(&Array3::<f32>::zeros((2, 2, 2))).contains("[2, 2]"));
+        let wide = confusion(&vec![0], &ndarray::Array2::<f32>::zeros((1, 50_000))).unwrap_err().to_string();
+        assert!(wide.contains("50000 classes") && wide.contains("2000 at most"), "{wide}");
         assert!(confusion(&vec![0, 1], &vec![0]).unwrap_err().to_string().contains("2 samples and y_pred has 1"));
     }
 

@@ -22,6 +22,7 @@ mod message;
 mod record;
 
 use crate::error::{Error, Result, ensure};
+use crate::files::now;
 use crate::picture;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -30,7 +31,7 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Buckets of a histogram, as of `tf.summary.histogram`.
 const BUCKETS: usize = 30;
@@ -293,11 +294,6 @@ impl From<String> for HParam {
     fn from(text: String) -> Self {
         HParam::Text(text)
     }
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// A tensor of this type and shape, without its values.

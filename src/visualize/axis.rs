@@ -58,11 +58,11 @@ impl Frame {
     }
 
     pub(super) fn x(&self, share: f64) -> i32 {
-        self.left + (share * f64::from(self.right - self.left)).round() as i32
+        self.left.saturating_add((share * f64::from(self.right - self.left)).round() as i32)
     }
 
     pub(super) fn y(&self, share: f64) -> i32 {
-        self.bottom - (share * f64::from(self.bottom - self.top)).round() as i32
+        self.bottom.saturating_sub((share * f64::from(self.bottom - self.top)).round() as i32)
     }
 }
 
@@ -89,7 +89,10 @@ impl Axis {
         let (first, last) = span(epochs.iter().copied()).unwrap_or((1.0, 1.0));
         let margin = if first == last { 1.0 } else { 0.02 * (last - first) };
         let least = if epochs.iter().all(|epoch| epoch.fract() == 0.0) { 1.0 } else { 0.0 };
-        let ticks = steps(first, last, nice_step(last - first, 10.0).max(least));
+        let ticks = match first == last && least == 0.0 {
+            true => vec![(first, short(first))],
+            false => steps(first, last, nice_step(last - first, 10.0).max(least)),
+        };
         Axis { low: first - margin, high: last + margin, log: false, ticks }
     }
 
@@ -131,12 +134,7 @@ impl Axis {
         let ticks = powers
             .flat_map(|power| parts.iter().map(move |part| part * 10f64.powi(power)))
             .filter(|tick| (low..=high).contains(&tick.log10()))
-            .map(|tick| {
-                (
-                    tick,
-                    if (1e-3..1e5).contains(&tick) { format!("{}", tidy(tick)) } else { format!("{:e}", tidy(tick)) },
-                )
-            })
+            .map(|tick| (tick, short(tick)))
             .collect();
         Axis { low, high, log: true, ticks }
     }
@@ -196,6 +194,11 @@ fn tidy(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 
+/// A number with up to four significant digits.
+fn short(value: f64) -> String {
+    if (1e-3..1e5).contains(&value.abs()) { format!("{}", tidy(value)) } else { format!("{:e}", tidy(value)) }
+}
+
 /// A number with four significant digits.
 pub(super) fn significant(value: f64) -> String {
     match value.abs() {
@@ -220,6 +223,8 @@ mod tests {
         assert_eq!(labels(&epochs(3)), ["1", "2", "3"]);
         assert_eq!(labels(&epochs(15)), ["2", "4", "6", "8", "10", "12", "14"]);
         assert_eq!(labels(&epochs(200)), ["20", "40", "60", "80", "100", "120", "140", "160", "180", "200"]);
+        assert_eq!(labels(&Axis::epochs([0.375].into_iter())), ["0.375"]);
+        assert_eq!(labels(&Axis::epochs([-1.0 / 3.0; 2].into_iter())), ["-0.3333"]);
         let values = |values: &[f64], name| Axis::values(values.iter().copied(), name);
         assert_eq!(labels(&values(&[0.0, 1.0], "m")), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&values(&[-2e-7, 3e-7], "m")), ["-2e-7", "-1e-7", "0", "1e-7", "2e-7", "3e-7"]);

@@ -3,10 +3,11 @@
 use super::colors::{amount, is_dark};
 use super::overlay::scale;
 use super::paper::length;
+use super::pixels::Pixels;
 use super::{Area, Drawing, Drawn, INK, fit, picture, px, text};
 use crate::data::Rows;
 use crate::error::{Result, ensure};
-use crate::metrics::labels::confusion;
+use crate::metrics::labels::{MOST_CONFUSED, confusion};
 use ndarray::Array2;
 use plotters::element::{PathElement, Rectangle};
 use plotters::style::{Color, FontTransform, RGBColor, WHITE};
@@ -48,7 +49,7 @@ impl ConfusionMatrix {
     /// `(samples, classes)`, each as it comes; values between 0 and 1, one a sample, are probabilities of class 1.
     ///
     /// # Errors
-    /// When they are empty, not of one length, or hold what is no class.
+    /// When they are empty, not of one length, hold what is no class, or are of more than 2000 classes.
     pub fn new(y_true: &impl Rows, y_pred: &impl Rows) -> Result<Self> {
         let counts = confusion(y_true, y_pred)?;
         Ok(ConfusionMatrix { counts, names: Vec::new(), normalized: false, title: None })
@@ -59,7 +60,8 @@ impl ConfusionMatrix {
     pub fn class_names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.names = names.into_iter().map(Into::into).collect();
         let (known, named) = (self.counts.nrows(), self.names.len());
-        if named > known {
+        // Of too many no table is made; the size says that they do not fit.
+        if (known + 1..=MOST_CONFUSED).contains(&named) {
             let old = std::mem::take(&mut self.counts);
             self.counts = Array2::from_shape_fn((named, named), |at| old.get(at).copied().unwrap_or(0));
         }
@@ -77,14 +79,16 @@ impl ConfusionMatrix {
         &self.counts
     }
 
-    /// What a cell shows: its number, or its share of its row. A row without samples has none.
-    fn value(&self, row: usize, column: usize) -> f64 {
-        let count = self.counts[[row, column]] as f64;
-        match (self.normalized, self.counts.row(row).sum()) {
-            (false, _) => count,
-            (true, 0) => f64::NAN,
-            (true, all) => count / all as f64,
+    /// What the cells show: their numbers, or their shares of their rows. A row without samples has none.
+    fn values(&self) -> Array2<f64> {
+        let mut values = self.counts.mapv(|count| count as f64);
+        if self.normalized {
+            for mut row in values.rows_mut() {
+                let all = row.sum();
+                row.mapv_inplace(|count| count / all);
+            }
         }
+        values
     }
 
     fn label(&self, value: f64) -> String {
@@ -97,23 +101,27 @@ impl ConfusionMatrix {
 
     fn layout(&self) -> Layout {
         let n = self.counts.nrows();
-        let cell = (560 / n).clamp(7, 56) as f64;
+        // Small pictures have large cells, and those of very many classes are no larger than a PNG may be.
+        let cell = (560 / n).clamp((3600 / n).clamp(1, 7), 56) as f64;
         let names: Vec<String> =
             (0..n).map(|class| self.names.get(class).cloned().unwrap_or_else(|| class.to_string())).collect();
         let shown = names.iter().step_by(every(cell));
         let widest = shown.map(|name| length(name, NAME)).fold(0.0, f64::max).min(LONGEST_NAME);
         // Names below the columns stand upright where one is wider than its column.
         let upright = widest > cell - 6.0;
-        let values = self.counts.indexed_iter().map(|((row, column), _)| self.label(self.value(row, column)));
-        let longest = values.max_by(|a, b| length(a, 1.0).total_cmp(&length(b, 1.0))).unwrap_or_default();
-        let number = ((cell - 4.0) / length(&longest, 1.0)).min(cell * 0.45).min(14.0);
+        // In small cells no number fits, whatever it is.
+        let number = (cell * 0.45).min(14.0);
+        let number = (number >= SMALLEST_NUMBER).then(|| {
+            let longest = self.values().iter().map(|value| length(&self.label(*value), 1.0)).fold(0.0, f64::max);
+            number.min((cell - 4.0) / longest)
+        });
         Layout {
             cell,
             left: 34.0 + widest + 8.0,
             bottom: if upright { widest + 44.0 } else { 54.0 },
             names,
             upright,
-            number: (number >= SMALLEST_NUMBER).then_some(number),
+            number: number.filter(|number| *number >= SMALLEST_NUMBER),
         }
     }
 }
@@ -154,15 +162,19 @@ impl Drawing for ConfusionMatrix {
         let side = cell * n as f64;
         let at = |i: usize| px(left + cell * i as f64);
         let down = |i: usize| px(TOP + cell * i as f64);
-        let values = || self.counts.indexed_iter().map(|((row, column), _)| self.value(row, column));
-        let most = if self.normalized { 1.0 } else { values().fold(1.0, f64::max) };
-        for row in 0..n {
-            for column in 0..n {
-                let value = self.value(row, column);
-                let color = if value.is_nan() { RGBColor(240, 240, 240) } else { amount(value / most) };
-                let corners = [(at(column), down(row)), (at(column + 1), down(row + 1))];
-                area.draw(&Rectangle::new(corners, color.filled()))?;
-                if let Some(size) = number {
+        let values = self.values();
+        let most = if self.normalized { 1.0 } else { values.iter().copied().fold(1.0, f64::max) };
+        let color = |value: f64| if value.is_nan() { RGBColor(240, 240, 240) } else { amount(value / most) };
+        match number {
+            None => {
+                let cells = Pixels::new(n, n, |row, column| color(values[[row, column]]));
+                cells.draw(area, (at(0), down(0)), (px(side), px(side)))?;
+            }
+            Some(size) => {
+                for ((row, column), &value) in values.indexed_iter() {
+                    let color = color(value);
+                    let corners = [(at(column), down(row)), (at(column + 1), down(row + 1))];
+                    area.draw(&Rectangle::new(corners, color.filled()))?;
                     let ink = if is_dark(color) { WHITE } else { INK };
                     let style = text(size, HPos::Center, VPos::Center).color(&ink);
                     let middle = (at(column) + px(cell / 2.0), down(row) + px(cell / 2.0));
@@ -254,6 +266,34 @@ mod tests {
         let (x, y) = (left as usize + 8, TOP as usize + 8);
         assert_eq!((at(y, x), at(y, x + 56)), (amount(1.0), amount(0.0)));
         assert_eq!((at(y + 56, x), at(y + 56, x + 56)), (amount(0.0), amount(0.5)));
+    }
+
+    #[test]
+    fn very_many_classes_are_one_image() {
+        let labels = Array1::from_iter((0..300).chain([0]));
+        let predicted = Array1::from_iter((0..300).chain([1]));
+        let matrix = ConfusionMatrix::new(&labels, &predicted).unwrap().normalized(true);
+        assert_eq!(matrix.to_svg().unwrap().matches("<image ").count(), 2, "the cells and the scale");
+        let pixels = matrix.to_rgb().unwrap();
+        let at = |y: usize, x: usize| RGBColor(pixels[[y, x, 0]], pixels[[y, x, 1]], pixels[[y, x, 2]]);
+        let Layout { cell, left, .. } = matrix.layout();
+        let middle = |start: f64, i: usize| (start + cell * (i as f64 + 0.5)) as usize;
+        for (row, column, share) in [(0, 0, 0.5), (0, 1, 0.5), (1, 0, 0.0), (299, 299, 1.0)] {
+            assert_eq!(at(middle(TOP, row), middle(left, column)), amount(share), "{row} {column}");
+        }
+        for n in [580, 700, 1000, MOST_CONFUSED] {
+            let ends = [0, n - 1];
+            let (width, height) = ConfusionMatrix::new(&ends, &ends).unwrap().size().unwrap();
+            assert!(u64::from(width) * u64::from(height) <= super::super::MOST_PIXELS, "{n} classes");
+        }
+    }
+
+    #[test]
+    fn many_names_make_no_table() {
+        let matrix = ConfusionMatrix::new(&[0, 1], &[0, 1]).unwrap();
+        let many = matrix.class_names((0..100_000).map(|i| i.to_string()));
+        assert_eq!(many.counts().dim(), (2, 2));
+        assert!(many.to_svg().unwrap_err().to_string().contains("100000 class names for 2 classes"));
     }
 
     #[test]

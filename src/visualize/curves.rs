@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, Frame, drawable, significant};
 use super::{Area, Drawing, Drawn, PALETTE, fit, picture, px, stroke, text, width};
-use crate::error::{Result, ensure};
+use crate::error::{Error, Result, ensure};
 use crate::schedules::Schedule;
 use crate::training::direction::larger_is_better;
 use plotters::element::{Circle, DashedPathElement, PathElement};
@@ -14,6 +14,8 @@ const MOST_COLUMNS: usize = 3;
 /// The names of curves stand in so many columns, the lines so many pixels apart.
 const LEGEND_COLUMNS: usize = 2;
 const LEGEND_LINE: f64 = 20.0;
+/// A panel with more lines of names is so much higher.
+const MOST_LEGEND_LINES: usize = 5;
 
 const TRAINING: RGBColor = PALETTE[0];
 const VALIDATION: RGBColor = PALETTE[1];
@@ -87,20 +89,22 @@ impl Curve {
 /// The best epoch of the validation curve is marked where the metric's name tells whether it is to
 /// fall or to rise. `learning_rate` has a logarithmic axis if it spans more than a factor of ten.
 /// A panel is 640 x 480 pixels; see the [module](super) for an example. To compare curves, draw them into
-/// [one panel](Self::one_panel).
+/// [one panel](Self::one_panel), which is higher with more than ten of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
     curves: Vec<Curve>,
     title: Option<String>,
     one_panel: Option<String>,
     x_label: String,
+    /// Of names that left no curve the first, and those that there were.
+    missed: Option<(String, Vec<String>)>,
 }
 
 impl Curves {
     /// A picture of these curves, in this order.
     pub fn new(curves: impl IntoIterator<Item = Curve>) -> Self {
         let curves = curves.into_iter().collect();
-        Curves { curves, title: None, one_panel: None, x_label: "epoch".to_owned() }
+        Curves { curves, title: None, one_panel: None, x_label: "epoch".to_owned(), missed: None }
     }
 
     /// Draws all curves into one panel, each in a colour of its own (up to seven; then they repeat), so that they can be
@@ -120,14 +124,22 @@ impl Curves {
         self
     }
 
-    /// Keeps only the curves of these names, in their order: `only(["learning_rate"])` of a history.
+    /// Keeps only the curves of these names, in their order: `only(["learning_rate"])` of a history. When none is left,
+    /// drawing says which names there are.
     pub fn only<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         let names: Vec<N> = names.into_iter().collect();
+        let known: Vec<String> = self.curves.iter().map(|curve| curve.name.clone()).collect();
         self.curves.retain(|curve| names.iter().any(|name| name.as_ref() == curve.name));
+        if let (true, false, Some(name)) = (self.curves.is_empty(), known.is_empty(), names.first()) {
+            self.missed = Some((name.as_ref().to_owned(), known));
+        }
         self
     }
 
     fn panels(&self) -> Result<Vec<Panel<'_>>> {
+        if let Some((name, known)) = &self.missed {
+            return Err(Error::unknown_name("curve", name, known.iter().map(String::as_str)));
+        }
         match &self.one_panel {
             None => panels(&self.curves),
             Some(name) => Ok(vec![compared(name, &self.curves)?]),
@@ -149,8 +161,10 @@ impl Drawing for Curves {
     }
 
     fn size(&self) -> Result<(u32, u32)> {
-        let (rows, columns) = grid(self.panels()?.len());
-        Ok((PANEL.0 * columns as u32, PANEL.1 * rows as u32))
+        let panels = self.panels()?;
+        let (rows, columns) = grid(panels.len());
+        let lines = panels.iter().map(Panel::legend_lines).max().unwrap_or(0).saturating_sub(MOST_LEGEND_LINES);
+        Ok((PANEL.0 * columns as u32, (PANEL.1 + LEGEND_LINE as u32 * lines as u32) * rows as u32))
     }
 
     fn draw(&self, area: &Area) -> Drawn {
@@ -266,7 +280,7 @@ impl Panel<'_> {
         let frame = Frame::within(area, &y, 26.0 + LEGEND_LINE * self.legend_lines() as f64)?;
         frame.draw_axes(area, &x, &y, x_label, self.name)?;
         self.draw_curves(area, &frame, &x, &y)?;
-        self.draw_legend(area, &frame)
+        self.draw_legend(area, &frame, x_label)
     }
 
     fn draw_curves(&self, area: &Area, frame: &Frame, x: &Axis, y: &Axis) -> Drawn {
@@ -301,10 +315,12 @@ impl Panel<'_> {
     }
 
     /// Above the frame: names beside samples of their lines.
-    fn draw_legend(&self, area: &Area, frame: &Frame) -> Drawn {
+    fn draw_legend(&self, area: &Area, frame: &Frame, x_label: &str) -> Drawn {
         let style = text(12.0, HPos::Left, VPos::Center);
         let (sample, gap, between) = (px(30.0), px(7.0), px(22.0));
-        let best = self.best().map(|(epoch, value)| format!("best: {} at epoch {epoch}", significant(value)));
+        let best = self.best().map(|(epoch, value)| format!("best: {} at {x_label} {epoch}", significant(value)));
+        let room = (frame.right - frame.left) / 2;
+        let best = best.map(|best| fit(area, &best, &style, room)).transpose()?;
         let taken = match &best {
             Some(best) => px(16.0) + gap + width(area, best, &style)?,
             None => 0,
@@ -353,7 +369,6 @@ fn draw_ring(area: &Area, at: (i32, i32)) -> Drawn {
 mod tests {
     use super::super::axis::{AXIS, GRID};
     use super::*;
-    use crate::Error;
     use std::path::PathBuf;
 
     fn run(epochs: usize) -> Vec<Curve> {
@@ -448,8 +463,8 @@ mod tests {
         let long = "mean_squared_error_".repeat(20);
         for values in [vec![0.0; 3], vec![7.0; 2], vec![1e299, -1e299], vec![5e-324; 2], vec![1e-310, 2e-310], vec![]] {
             let curve = Curve::new(format!("val_{long}"), values);
-            let svg = svg(Curves::new([curve, Curve::new("loss\u{1}", [1.0])]));
-            assert!(!svg.contains("NaN") && !svg.contains(&long) && !svg.contains('\u{1}'));
+            let svg = svg(Curves::new([curve, Curve::new("loss\u{1}\u{fffe}\u{ffff}", [1.0])]));
+            assert!(!svg.contains("NaN") && !svg.contains(&long) && !svg.contains(['\u{1}', '\u{fffe}', '\u{ffff}']));
             assert!(svg.contains("val_mean_squared"));
         }
     }
@@ -461,6 +476,8 @@ mod tests {
         let message = error(Curves::new([loss.clone(), rare.clone()]), "picture.svg").to_string();
         assert!(message.contains("'val_loss' has 2 values and 'loss' has 4"), "{message}");
         assert!(svg(Curves::new([loss, rare.clone().epochs([1, 3])])).contains("best: 2.000 at epoch 4"));
+        let steps = Curve::new("val_loss", [3.0, 2.0]).places([250.0, 500.0]);
+        assert!(svg(Curves::new([steps]).x_label("step")).contains("best: 2.000 at step 500"));
         let message = error(Curves::new([rare.epochs([1])]), "picture.svg").to_string();
         assert!(message.contains("2 values but 1 epochs"), "{message}");
     }
@@ -493,6 +510,10 @@ mod tests {
             assert!(text.contains(label), "{label}");
         }
         assert!(!text.contains("epoch") && !text.contains("best"));
+        // A panel grows with its legend.
+        let many = Curves::new((0..45).map(curve)).one_panel("m");
+        assert_eq!(png(many.clone()).0, (640, 480 + 20 * (23 - 5)));
+        assert!(svg(many).contains("way 44"));
         // Without it: a panel each.
         assert_eq!(png(Curves::new((0..5).map(curve))).0, (1920, 960));
 
@@ -514,6 +535,9 @@ mod tests {
         assert_eq!((long.values.len(), long.places.unwrap()[1]), (950, 13.0));
         assert!(Curve::schedule("bad", &ExponentialDecay::new(-1.0, 2, 0.5), 5).is_err());
         let history = Curves::new([Curve::new("loss", [1.0]), Curve::new("learning_rate", [0.1])]);
+        let missed = history.clone().only(["learning_rat"]);
+        let message = error(missed, "picture.png").to_string();
+        assert!(message.contains("unknown curve 'learning_rat'") && message.contains("'learning_rate'"), "{message}");
         assert_eq!(history.only(["learning_rate"]), Curves::new([Curve::new("learning_rate", [0.1])]));
     }
 

@@ -33,15 +33,21 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Those of the layer of this name: a `Conv2D`, `DepthwiseConv2D`, or another whose first weight has the shape
-    /// `(height, width, input channels, filters)`. The layer of a model inside is had by the path `base/conv`.
+    /// Those of the layer of this name: a `Conv2D`, `DepthwiseConv2D`, `Conv2DTranspose`, or another whose first weight has
+    /// the shape `(height, width, input channels, filters)`. The layer of a model inside is had by the path `base/conv`.
     ///
     /// # Errors
     /// When the model has no such layer, or the layer no such weight.
     pub fn of(model: &Model, layer: &str) -> Result<Self> {
-        let weights = layer_at(model, layer)?.weights();
-        let kernel = weights.first().ok_or_else(|| Error::Argument(format!("layer '{layer}' has no weights")))?;
-        Filters::new(kernel.value())
+        let handle = layer_at(model, layer)?;
+        let weights = handle.weights();
+        let kernel = weights.first().ok_or_else(|| Error::Argument(format!("layer '{layer}' has no weights")))?.value();
+        // Its filters stand before the input channels.
+        let turned = handle.class_name() == "Conv2DTranspose";
+        match kernel.view().into_dimensionality::<Ix4>() {
+            Ok(view) if turned => Filters::new(view.permuted_axes([0, 1, 3, 2]).as_standard_layout().into_owned()),
+            _ => Filters::new(kernel),
+        }
     }
 
     /// Those of a kernel `(height, width, input channels, filters)`.
@@ -136,7 +142,7 @@ impl Drawing for Filters {
 mod tests {
     use super::*;
     use crate::layer::LayerExt;
-    use crate::layers::{Conv2D, Dense, Flatten, Input};
+    use crate::layers::{Conv2D, Conv2DTranspose, Dense, Flatten, Input};
     use crate::model::Sequential;
     use ndarray::{Array4, array};
     use plotters::style::RGBColor;
@@ -153,6 +159,19 @@ mod tests {
         let tiles = Filters::new(color).unwrap().tiles().unwrap();
         let expected = Pixels::new(1, 2, |_, x| if x == 0 { RGBColor(0, 51, 102) } else { RGBColor(153, 204, 255) });
         assert_eq!(tiles.tiles, [("0".to_owned(), expected)]);
+    }
+
+    #[test]
+    fn filters_of_a_transposed_convolution_come_first() {
+        let mut model = Sequential::new().with_seed(1);
+        model.add(Input::new([4, 4, 3])).add(Conv2DTranspose::new(5, 2).name("up"));
+        model.build().unwrap();
+        let kernel = model.get_weights().remove(0);
+        assert_eq!(kernel.shape(), [2, 2, 5, 3]);
+        let filters = Filters::of(&model, "up").unwrap();
+        assert_eq!(filters.kernel.shape(), [2, 2, 3, 5]);
+        assert_eq!(filters.kernel.view()[[1, 0, 2, 4]], kernel[[1, 0, 4, 2]]);
+        assert_eq!(filters.tiles().unwrap().tiles.len(), 5, "in colours");
     }
 
     #[test]

@@ -41,8 +41,9 @@ impl GradCam {
     /// Looks at the first image of `x`, a batch as the model takes it: `(batch, height, width, channels)`.
     ///
     /// `layer` is the name of the layer whose maps are used; `None` takes the last convolution. That of a model inside is
-    /// found as `base/block5_conv3`. `class` is the number of a class; `None` takes the one that the model sees. The score
-    /// is that before the softmax or sigmoid that the model ends in (of a model inside that is the last layer, its output).
+    /// found as `base/block5_conv3`. `class` is the number of a class; `None` takes the one that the model sees. A single
+    /// unit speaks for class 1, whatever it says. The score is that before the softmax or sigmoid that the model ends in (of
+    /// a model inside that is the last layer, its output).
     ///
     /// # Errors
     /// When the model is not built, has no such layer or class, its output is not `(batch, classes)`, that of the layer not
@@ -56,8 +57,9 @@ impl GradCam {
         let x = first_sample(x)?;
         let layer = layer.into().map_or_else(|| last_map(model), |layer| Ok(layer.to_owned()))?;
         let (scores, best) = predicted_class(model, &x)?;
-        let class = chosen(class.into().unwrap_or(best), scores.len())?;
-        let Slopes { output, gradient } = slopes_of(model, Some(&layer), class, &x)?;
+        let class = class.into().unwrap_or(best);
+        let unit = unit_of(class, scores.len())?;
+        let Slopes { output, gradient } = slopes_of(model, Some(&layer), unit, &x)?;
         let (height, width, channels) = match *output.shape() {
             [_, height, width, channels] if !output.is_empty() => (height, width, channels),
             _ => {
@@ -77,7 +79,7 @@ impl GradCam {
             output.data()[cell * channels..][..channels].iter().zip(&weights).map(|(&a, w)| f64::from(a) * w).sum()
         };
         let map = Array2::from_shape_fn((height, width), |(i, j)| sum(i * width + j).max(0.0) as f32);
-        Ok(GradCam { image: image_of(&x)?, map, layer, class, score: scores[class], names: Vec::new(), title: None })
+        Ok(GradCam { image: image_of(&x)?, map, layer, class, score: scores[unit], names: Vec::new(), title: None })
     }
 
     /// What the classes are called, from class 0. Default: their numbers.
@@ -130,9 +132,17 @@ pub(super) fn class_caption(names: &[String], class: usize, score: f32) -> Strin
     format!("{name}: {score:.3}")
 }
 
-/// A class that exists.
-pub(super) fn chosen(class: usize, classes: usize) -> Result<usize> {
-    ensure!(class < classes, Argument, "there is no class {class}; the model has {classes}, counted from 0");
+/// The unit that speaks for a class, which must exist: of a single one that is class 1.
+pub(super) fn unit_of(class: usize, units: usize) -> Result<usize> {
+    if units == 1 {
+        ensure!(
+            class == 1,
+            Argument,
+            "the model has a single unit, which speaks for class 1, and none for class {class}"
+        );
+        return Ok(0);
+    }
+    ensure!(class < units, Argument, "there is no class {class}; the model has {units}, counted from 0");
     Ok(class)
 }
 
@@ -216,12 +226,32 @@ mod tests {
     }
 
     #[test]
+    fn a_single_unit_speaks_for_class_1() {
+        let mut model = Sequential::new().with_seed(4);
+        model.add(Input::new([6, 5, 1])).add(Conv2D::new(3, 2).activation("relu").name("conv")).add(Flatten::new());
+        model.add(Dense::new(1).activation("sigmoid"));
+        model.build().unwrap();
+        let score = model.predict(&image(), Default::default()).unwrap()[[0, 0]];
+        for class in [None, Some(1)] {
+            let cam = GradCam::of(&model, &image(), None, class).unwrap().class_names(["no", "yes"]);
+            assert_eq!(cam.class(), 1);
+            assert!(cam.to_svg().unwrap().contains(&format!("yes: {score:.3}")));
+            let saliency = super::super::Saliency::of(&model, &image(), class).unwrap().class_names(["no", "yes"]);
+            assert_eq!(saliency.class(), 1);
+            assert!(saliency.to_svg().unwrap().contains(&format!("yes: {score:.3}")));
+        }
+        let error = GradCam::of(&model, &image(), None, 0).unwrap_err().to_string();
+        assert!(error.contains("speaks for class 1"), "{error}");
+    }
+
+    #[test]
     fn mistakes_are_told() {
         let model = model();
         let error = |layer: &str, class: usize| GradCam::of(&model, &image(), layer, class).unwrap_err().to_string();
         assert!(error("conv", 3).contains("there is no class 3"));
         assert!(error("cnv", 0).contains("did you mean 'conv'"));
         assert!(error("flatten", 0).contains("[1, 60]"));
+        assert!(error("head", 0).contains("its output is the scores, not a map"));
         let mut flat = Sequential::new();
         flat.add(Input::new([4])).add(Dense::new(2));
         flat.build().unwrap();

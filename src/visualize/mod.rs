@@ -255,7 +255,9 @@ impl<'p> Canvas<'p> {
     /// The bytes of a PNG file.
     pub(crate) fn png(&self) -> Result<Vec<u8>> {
         let rgb = self.rgb()?;
-        pixels::png(self.width, self.height, &rgb.into_raw_vec_and_offset().0)
+        let pixels = rgb.into_raw_vec_and_offset().0;
+        crate::picture::png(self.width as usize, self.height as usize, 3, &pixels)
+            .map_err(|source| Error::io("picture", source))
     }
 
     /// The text of an SVG file.

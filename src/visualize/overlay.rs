@@ -1,8 +1,9 @@
 //! An image, a map of what mattered in it, and the two together.
 
 use super::colors::heat;
-use super::pixels::{Pixels, range_of};
+use super::pixels::Pixels;
 use super::{Area, Drawn, fit, px, text};
+use crate::picture::range_of;
 use ndarray::{Array2, Array3, ArrayView2};
 use plotters::style::RGBColor;
 use plotters_backend::text_anchor::{HPos, VPos};

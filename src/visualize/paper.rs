@@ -180,8 +180,9 @@ impl DrawingBackend for Paper<'_> {
     }
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (left, top): BackendCoord) -> Done {
-        // XML has no place for control characters, nor has the font.
-        let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        // XML has no place for control characters and what is no character, nor has the font.
+        let none = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+        let text: String = text.chars().map(|c| if none(c) { ' ' } else { c }).collect();
         let Paper::Png(backend) = self else { return inner!(self.draw_text(&text, style, (left, top))) };
         let em = style.size() / SIZE_PER_EM;
         let length = f64::from(advance(&text, style.size()));

@@ -132,6 +132,8 @@ mod tests {
             assert!(svg.contains(text), "{text}");
         }
         assert!(PrecisionRecall::new(&[0, 0], &[0.5, 0.1]).unwrap().average_precision()[0].is_nan());
-        assert!(PrecisionRecall::new(&[0, 0], &[0.5, 0.1]).unwrap().to_svg().unwrap().contains("no samples of 1"));
+        assert!(
+            PrecisionRecall::new(&[0, 0], &[0.5, 0.1]).unwrap().to_svg().unwrap().contains("undefined for 1 classes")
+        );
     }
 }

@@ -78,6 +78,12 @@ pub(super) struct Slopes {
 /// before its softmax or sigmoid.
 pub(super) fn slopes_of(model: &Model, layer: Option<&str>, class: usize, x: &Tensor) -> Result<Slopes> {
     let (graph, kernel) = until_scores(model.built()?)?;
+    if let Some(layer) = layer
+        && !graph.nodes.iter().any(|node| node.layer.name() == layer)
+        && model.built()?.nodes.iter().any(|node| node.layer.name() == layer)
+    {
+        return Err(Error::Argument(format!("layer '{layer}' ends the model: its output is the scores, not a map")));
+    }
     let seen = Arc::new(Mutex::new(Seen::default()));
     let graph = match layer {
         Some(layer) => with_probe(&graph, layer, &seen)?,
@@ -112,7 +118,7 @@ pub(super) fn slopes_of(model: &Model, layer: Option<&str>, class: usize, x: &Te
 }
 
 /// The scores of classes, `(1, classes)` of the only or first output, and the class with the largest; of one unit the
-/// class it speaks for, 0.
+/// class it speaks for, 1.
 pub(super) fn predicted_class(model: &Model, x: &Tensor) -> Result<(Vec<f32>, usize)> {
     let outputs = model.predict_all(x, Default::default())?;
     let shape = outputs.first().map(|output| output.shape().to_vec()).unwrap_or_default();
@@ -123,6 +129,7 @@ pub(super) fn predicted_class(model: &Model, x: &Tensor) -> Result<(Vec<f32>, us
     );
     let scores: Vec<f32> = outputs[0].iter().copied().collect();
     let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
+    let best = if scores.len() == 1 { 1 } else { best };
     Ok((scores, best))
 }
 

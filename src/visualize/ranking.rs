@@ -128,7 +128,7 @@ impl Comparison<'_> {
             lines.push((format!("mean {} = {mean:.4}", self.area), None));
         }
         if known.len() < self.curves.len() {
-            lines.push((format!("no samples of {} classes", self.curves.len() - known.len()), None));
+            lines.push((format!("undefined for {} classes", self.curves.len() - known.len()), None));
         }
         let (room, style) = (legend.dim_in_pixel().0 as i32, text(12.0, HPos::Left, VPos::Center));
         for (i, (caption, line)) in lines.iter().enumerate() {
@@ -174,7 +174,9 @@ impl Style {
         Style { color: line(i), dashes: (i >= 6).then_some((8.0, 4.0)), thick: 2.0 }
     }
 
-    fn draw(&self, area: &Area, points: Vec<(i32, i32)>) -> Drawn {
+    fn draw(&self, area: &Area, mut points: Vec<(i32, i32)>) -> Drawn {
+        // Of many scores most fall on the place of the one before.
+        points.dedup();
         let style = stroke(self.color, self.thick);
         match self.dashes {
             Some((dash, gap)) => area.draw(&DashedPathElement::new(points, px(dash), px(gap), style)),

@@ -162,11 +162,20 @@ mod tests {
     }
 
     #[test]
+    fn many_scores_are_few_points_on_paper() {
+        let truth: Vec<usize> = (0..100_000).map(|i| usize::from(i % 7 < 3)).collect();
+        let scores: Vec<f32> = (0..100_000).map(|i| i as f32).collect();
+        let curve = RocCurve::new(&truth, &scores).unwrap();
+        assert_eq!(curve.points()[0].len(), 100_001);
+        assert!(curve.to_svg().unwrap().len() < 100_000);
+    }
+
+    #[test]
     fn classes_without_samples_and_mistakes() {
         let scores = Array2::from_shape_fn((4, 3), |(i, c)| (i + c) as f32);
         let curve = RocCurve::new(&[0, 1, 0, 1], &scores).unwrap();
         assert!(curve.auc()[2].is_nan() && !curve.auc()[0].is_nan());
-        assert!(curve.to_svg().unwrap().contains("no samples of 1 classes"));
+        assert!(curve.to_svg().unwrap().contains("undefined for 1 classes"));
         let error =
             |truth: &[usize], scores: Vec<f32>| RocCurve::new(&truth.to_vec(), &scores).unwrap_err().to_string();
         assert!(error(&[0, 2], vec![0.1, 0.2]).contains("one score a sample"));

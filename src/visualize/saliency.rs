@@ -1,6 +1,6 @@
 //! Which pixels of an image a class depends on.
 
-use super::grad_cam::{chosen, class_caption, image_of};
+use super::grad_cam::{class_caption, image_of, unit_of};
 use super::overlay::{Overlay, normalized};
 use super::probe::{first_sample, predicted_class, slopes_of};
 use super::{Area, Drawing, Drawn, picture};
@@ -38,8 +38,8 @@ pub struct Saliency {
 
 impl Saliency {
     /// Looks at the first image of `x`, a batch as the model takes it: `(batch, height, width, channels)`. `class` is the
-    /// number of a class; `None` takes the one that the model sees. The score is that before the softmax or sigmoid that
-    /// the model ends in.
+    /// number of a class; `None` takes the one that the model sees. A single unit speaks for class 1, whatever it says. The
+    /// score is that before the softmax or sigmoid that the model ends in.
     ///
     /// # Errors
     /// When the model is not built, has no such class, its output is not `(batch, classes)`, or the image does not fit.
@@ -47,10 +47,11 @@ impl Saliency {
         let x = first_sample(x)?;
         let image = image_of(&x)?;
         let (scores, best) = predicted_class(model, &x)?;
-        let class = chosen(class.into().unwrap_or(best), scores.len())?;
-        let slopes = image_of(&slopes_of(model, None, class, &x)?.gradient)?;
+        let class = class.into().unwrap_or(best);
+        let unit = unit_of(class, scores.len())?;
+        let slopes = image_of(&slopes_of(model, None, unit, &x)?.gradient)?;
         let map = slopes.map_axis(Axis(2), |channels| channels.iter().fold(0.0, |most: f32, g| most.max(g.abs())));
-        Ok(Saliency { image, map, class, score: scores[class], names: Vec::new(), title: None })
+        Ok(Saliency { image, map, class, score: scores[unit], names: Vec::new(), title: None })
     }
 
     /// What the classes are called, from class 0. Default: their numbers.

@@ -1,11 +1,12 @@
 //! Images with what they are and what they were taken for.
 
 use super::paper::length;
-use super::pixels::{Pixels, range_of};
+use super::pixels::Pixels;
 use super::{Area, Drawing, Drawn, PALETTE, fit, picture, px, stroke, text};
 use crate::data::Rows;
 use crate::error::{Error, Result, ensure};
 use crate::metrics::labels::{class_labels, values, width};
+use crate::picture::range_of;
 use ndarray::Array3;
 use plotters::element::{PathElement, Rectangle};
 use plotters::style::{Color, RGBColor};

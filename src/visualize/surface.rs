@@ -60,7 +60,7 @@ impl Surface {
         self
     }
 
-    /// Marks a place with a star.
+    /// Marks a place with a star, which is not seen beyond the surface.
     pub fn mark(mut self, name: impl Into<String>, at: (f64, f64)) -> Self {
         self.marks.push((name.into(), at));
         self
@@ -119,11 +119,11 @@ impl Drawing for Surface {
         frame.draw_axes(area, &x, &y, "first variable", "second variable")?;
         pixels.draw(area, (frame.left, frame.top), (px(SIDE), px(SIDE)))?;
 
+        let inside = |(px, py): &(f64, f64)| {
+            (self.x.start..=self.x.end).contains(px) && (self.y.start..=self.y.end).contains(py)
+        };
         for (k, (_, points)) in self.paths.iter().enumerate() {
             let color = line(k);
-            let inside = |(px, py): &(f64, f64)| {
-                (self.x.start..=self.x.end).contains(px) && (self.y.start..=self.y.end).contains(py)
-            };
             for run in points.split(|point| !inside(point)) {
                 let run: Vec<_> = run.iter().map(|&(a, b)| (frame.x(x.place(a)), frame.y(y.place(b)))).collect();
                 if run.len() > 1 {
@@ -137,7 +137,7 @@ impl Drawing for Surface {
                 area.draw(&Circle::new(at, px(4.5), color.filled()))?;
             }
         }
-        for (_, (a, b)) in &self.marks {
+        for (_, (a, b)) in self.marks.iter().filter(|(_, at)| inside(at)) {
             star(area, (frame.x(x.place(*a)), frame.y(y.place(*b))))?;
         }
 
@@ -201,6 +201,11 @@ mod tests {
             assert!(svg.contains(text), "{text}");
         }
         assert_eq!(svg.matches("<polygon").count(), 2, "a star on the surface and in the legend");
+        let beyond = [(1e9, 0.0), (0.0, -1e300), (f64::NAN, 0.0), (f64::INFINITY, 0.0)];
+        for at in beyond {
+            let svg = surface.clone().mark("far", at).to_svg().unwrap();
+            assert_eq!(svg.matches("<polygon").count(), 1, "a star in the legend alone, not at {at:?}");
+        }
         let pixels = surface.to_rgb().unwrap();
         let light = |y: usize, x: usize| pixels[[y, x, 0]];
         let (top, left) = (14, 64);

@@ -5,7 +5,7 @@ mod samples;
 use super::{Callback, Params};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{now, write_whole};
 use crate::model::{Model, thousands};
 use crate::runtime::threads;
 use crate::state::State;
@@ -15,7 +15,7 @@ use samples::Samples;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -108,7 +108,8 @@ impl<'a> HtmlReport<'a> {
     /// several classes, with labels or one-hot rows as targets; or one value, which is a class for targets that are 0 and 1,
     /// and else any number.
     ///
-    /// Inputs `(height, width)`, `(height, width, 1)` or `(height, width, 3)` are shown as images.
+    /// Inputs `(height, width, 1)` or `(height, width, 3)` are shown as images, and of two dimensions squares from 8 x 8 on;
+    /// of others the first values.
     pub fn samples(mut self, x: impl Into<Inputs<'a>>, y: impl Into<Inputs<'a>>) -> Self {
         self.samples = Some(Samples::new(x.into(), y.into()));
         self
@@ -279,11 +280,6 @@ fn arguments(config: &Config) -> impl Iterator<Item = (&str, String)> {
     config.iter().filter(said).map(|(name, value)| (name.as_str(), described(value)))
 }
 
-/// Seconds since 1970.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
-}
-
 impl Callback for HtmlReport<'_> {
     fn set_params(&mut self, params: &Params) -> Result<()> {
         self.params = params.clone();
@@ -295,6 +291,8 @@ impl Callback for HtmlReport<'_> {
             samples.begin(model, &self.class_names)?;
         }
         self.began = (now(), Instant::now());
+        // A training that is taken up in the middle of an epoch does not begin it again.
+        (self.epoch_began, self.validated) = (Instant::now(), 0.0);
         self.page = Page {
             running: true,
             config: self.config(model)?,
@@ -336,7 +334,8 @@ impl Callback for HtmlReport<'_> {
 
     fn on_train_end(&mut self, _model: &mut Model, _logs: &Logs) -> Result<()> {
         self.page.running = false;
-        self.write("finished")
+        let early = self.history.epochs().last().is_some_and(|last| last + 1 < self.params.epochs);
+        self.write(if early { "early" } else { "finished" })
     }
 
     fn state(&self) -> Result<Option<State>> {
@@ -349,7 +348,8 @@ impl Callback for HtmlReport<'_> {
         (self.history, self.rates, self.seconds, self.began.0, elapsed) = state.get()?;
         // Counted on from there, without the time in which nothing ran.
         self.began.1 = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
-        Ok(())
+        // The page that was written when training began had no epochs yet.
+        if self.page.running { self.write("running") } else { Ok(()) }
     }
 }
 

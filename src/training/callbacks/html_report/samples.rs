@@ -3,6 +3,7 @@
 use super::number;
 use crate::data::{Cardinality, Rows};
 use crate::error::{Context, Error, Result, ensure};
+use crate::metrics::labels::MOST_CONFUSED;
 use crate::model::Model;
 use crate::picture;
 use crate::runtime::Workspace;
@@ -25,6 +26,8 @@ pub(super) struct Samples<'a> {
     y: Inputs<'a>,
     kind: Kind,
     names: Vec<String>,
+    /// How many values a target has.
+    each: usize,
 }
 
 /// What the model's output means.
@@ -52,7 +55,7 @@ struct Mistake {
 
 impl<'a> Samples<'a> {
     pub fn new(x: Inputs<'a>, y: Inputs<'a>) -> Self {
-        Samples { x, y, kind: Kind::Number, names: Vec::new() }
+        Samples { x, y, kind: Kind::Number, names: Vec::new(), each: 1 }
     }
 
     /// Training begins: says now what cannot be shown, and not after the first epoch.
@@ -98,6 +101,14 @@ impl<'a> Samples<'a> {
                 )));
             }
         };
+        let fits = each == 1 || self.kind == Kind::Classes && each == outputs;
+        ensure!(fits, Data, "a target has {each} values, and the output {outputs}");
+        self.each = each;
+        ensure!(
+            self.kind != Kind::Classes || outputs <= MOST_CONFUSED,
+            Argument,
+            "there are {outputs} classes; a table of which is taken for which has {MOST_CONFUSED} at most"
+        );
         let classes = match self.kind {
             Kind::Classes => outputs,
             Kind::Binary { .. } => 2,
@@ -110,15 +121,27 @@ impl<'a> Samples<'a> {
             names.len()
         );
         self.names = if names.is_empty() { (0..classes).map(|i| i.to_string()).collect() } else { names.to_vec() };
+        if self.kind == Kind::Classes && each == 1 {
+            y.data().iter().try_for_each(|value| self.label(*value).map(drop))?;
+        }
         Ok(())
     }
 
-    /// All targets; of a dataset those of its first batch.
+    /// All targets; of a dataset those of its first batch. The model is asked for the first sample, which must fit.
     fn targets(&self, model: &Model) -> Result<Tensor> {
         let workspace = Workspace::new();
         let mut feed = self.feed()?;
         feed.begin(model, 0)?;
-        let first = feed.next(&workspace)?.map(|batch| batch.y).unwrap_or_default();
+        let first = match feed.next(&workspace)? {
+            Some(batch) => {
+                let inputs = batch.gather(0..1, &workspace);
+                let rows: Vec<&dyn Rows> = inputs.iter().map(|input| input as &dyn Rows).collect();
+                model.predict_on_batch(rows)?;
+                batch.y
+            }
+            None => Default::default(),
+        };
+        feed.end();
         let all = match &self.y {
             Inputs::Arrays(arrays) if arrays.len() == 1 => {
                 gather(&self.y, &(0..arrays[0].len()).collect::<Vec<_>>(), &workspace)
@@ -153,6 +176,13 @@ impl<'a> Samples<'a> {
             let inputs = batch.gather(0..batch.len(), &workspace);
             let rows: Vec<&dyn Rows> = inputs.iter().map(|input| input as &dyn Rows).collect();
             let outputs = Tensor::from(model.predict_on_batch(rows)?);
+            let each = batch.y.first().map_or(0, |y| y.len() / y.batch().max(1));
+            ensure!(
+                each == self.each && batch.y.len() == 1,
+                Data,
+                "a target at sample {count} has {each} values, one of the first batch {}",
+                self.each
+            );
             for i in 0..batch.len() {
                 let (target, output) = (batch.y[0].row(i), outputs.row(i));
                 let found = match self.kind {
@@ -204,20 +234,21 @@ impl<'a> Samples<'a> {
         }))
     }
 
+    /// The class that a target says.
+    fn label(&self, value: f32) -> Result<usize> {
+        let classes = self.names.len();
+        ensure!(
+            value.fract() == 0.0 && value >= 0.0 && (value as usize) < classes,
+            Data,
+            "a target is {value}; with {classes} classes labels are whole numbers from 0 to {}",
+            classes.saturating_sub(1)
+        );
+        Ok(value as usize)
+    }
+
     /// The true class, the predicted one, and the probabilities of all.
     fn classes(&self, target: &[f32], output: &[f32]) -> Result<(usize, usize, Vec<f64>)> {
         let largest = |row: &[f32]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-        let label = |value: f32| -> Result<usize> {
-            let classes = self.names.len();
-            let fits = value.fract() == 0.0 && value >= 0.0 && (value as usize) < classes;
-            ensure!(
-                fits,
-                Data,
-                "a target is {value}; with {classes} classes labels are whole numbers from 0 to {}",
-                classes - 1
-            );
-            Ok(value as usize)
-        };
         if let Kind::Binary { threshold, logits } = self.kind {
             // Hinge losses have -1 for class 0, and both may be smoothed.
             let target = usize::from(target[0] > if target[0] < 0.0 { 0.0 } else { 0.5 });
@@ -225,7 +256,7 @@ impl<'a> Samples<'a> {
             let p = if logits { 1.0 / (1.0 + (-z).exp()) } else { z };
             return Ok((target, usize::from(output[0] > threshold), vec![1.0 - p, p]));
         }
-        let target = if target.len() == 1 { label(target[0])? } else { largest(target) };
+        let target = if target.len() == 1 { self.label(target[0])? } else { largest(target) };
         let sum: f64 = output.iter().map(|v| f64::from(*v)).sum();
         let probabilities = if (sum - 1.0).abs() < 1e-3 && output.iter().all(|v| *v >= 0.0) {
             output.iter().map(|v| f64::from(*v)).collect()
@@ -246,15 +277,8 @@ fn shown(mistakes: &[Mistake], shape: &[usize]) -> Result<Value> {
         [height, width, channels @ (1 | 3)] => Some((height, width, channels)),
         _ => None,
     };
-    // Values are those of bytes, from 0 to 1, or anything else, which is stretched.
-    let finite = || mistakes.iter().flat_map(|mistake| &mistake.input).filter(|v| v.is_finite());
-    let (low, high) = finite().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
-    let (offset, scale) = match (low, high) {
-        (0.0.., ..=1.0) => (0.0, 255.0),
-        (0.0.., ..=255.0) => (0.0, 1.0),
-        _ if high > low => (low, 255.0 / (high - low)),
-        _ => (0.0, 1.0),
-    };
+    let (low, high) = picture::range_of(mistakes.iter().flat_map(|mistake| mistake.input.iter().copied()));
+    let scale = if high > low { 255.0 / (high - low) } else { 0.0 };
     let one = |mistake: &Mistake| -> Result<Value> {
         let Mistake { index, target, predicted, probabilities: [of_target, of_predicted], input, .. } = mistake;
         let mut shown = json!({
@@ -263,11 +287,11 @@ fn shown(mistakes: &[Mistake], shape: &[usize]) -> Result<Value> {
         });
         match size {
             Some((height, width, channels)) => {
-                let pixel = |value: f32| ((value - offset) * scale).clamp(0.0, 255.0);
+                let pixel = |value: f32| ((value - low) * scale).clamp(0.0, 255.0);
                 let (pixels, height, width) = smaller(input, (height, width, channels), pixel);
                 let png = picture::png(width, height, channels, &pixels);
                 let png = png.map_err(|source| Error::io("the report's picture", source))?;
-                shown["image"] = format!("data:image/png;base64,{}", base64(&png)).into();
+                shown["image"] = format!("data:image/png;base64,{}", picture::base64(&png)).into();
                 shown["small"] = (height.max(width) < LONGEST / 2).into();
             }
             None => {
@@ -300,37 +324,26 @@ fn smaller(
     (bytes, rows, columns)
 }
 
-fn base64(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = three.iter().enumerate().fold(0_u32, |bits, (i, byte)| bits | u32::from(*byte) << (16 - 8 * i));
-        for i in 0..4 {
-            let sign = if i <= three.len() { SIGNS[(bits >> (18 - 6 * i) & 63) as usize] } else { b'=' };
-            text.push(char::from(sign));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_that_of_rfc_4648() {
-        let pairs = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ];
-        for (plain, text) in pairs {
-            assert_eq!(base64(plain.as_bytes()), text);
-        }
+    fn images_are_black_to_white_in_their_range() {
+        let image = |input: Vec<f32>| {
+            let mistake =
+                Mistake { score: 1.0, index: 0, input, target: 0.0, predicted: 1.0, probabilities: [0.1, 0.9] };
+            shown(&[mistake], &[1, 3, 1]).unwrap()[0]["image"].clone()
+        };
+        let expected = |pixels: [u8; 3]| {
+            let png = picture::png(3, 1, 1, &pixels).unwrap();
+            Value::from(format!("data:image/png;base64,{}", picture::base64(&png)))
+        };
+        // Those of the digits reach from 0 to 16.
+        assert_eq!(image(vec![0.0, 8.0, 16.0]), expected([0, 128, 255]));
+        assert_eq!(image(vec![0.0, 8.0, 160.0]), expected([0, 8, 160]));
+        assert_eq!(image(vec![0.0, 0.2, 0.4]), expected([0, 51, 102]));
+        assert_eq!(image(vec![-1.0, 0.0, 1.0]), expected([0, 128, 255]));
     }
 
     #[test]
