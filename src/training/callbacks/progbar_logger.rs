@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// ```
 ///
 /// In a terminal it takes about a thousandth of the time of an epoch of LeNet-5 (`cargo bench --bench progress`). It has no
-/// colours, and where the terminal is narrow it is cut.
+/// colours. Where the terminal is narrow the bar gives way first, and what then does not fit is cut.
 pub struct ProgbarLogger {
     output: Output,
     params: Params,
@@ -70,7 +70,8 @@ impl ProgbarLogger {
         self.own = logs.names().count();
         if self.output.moves() && self.drawn.is_none_or(|drawn| now - drawn >= PAUSE) {
             self.drawn = Some(now);
-            self.output.redraw(&bar(&self.clock, self.params.steps, now, false, &values(logs, self.own)));
+            let values = values(logs, self.own);
+            self.output.redraw(&bar(&self.clock, self.params.steps, now, false, &values, self.output.room()));
         }
     }
 
@@ -81,7 +82,8 @@ impl ProgbarLogger {
         // Where the length was unknown, the next epoch will be as long as this one.
         let (now, steps) = (Instant::now(), Some(*self.params.steps.get_or_insert(self.clock.seen)));
         if self.output.moves() {
-            self.output.close(&bar(&self.clock, steps, now, true, &values(logs, self.own)));
+            let values = values(logs, self.own);
+            self.output.close(&bar(&self.clock, steps, now, true, &values, self.output.room()));
         } else {
             self.output.line(&line(&self.clock, steps, now, &values(logs, self.own)));
         }
@@ -197,6 +199,15 @@ impl Output {
         !matches!(self, Output::Nothing | Output::Lines(_))
     }
 
+    /// How many characters a line of a terminal holds.
+    fn room(&self) -> usize {
+        match self {
+            #[cfg(feature = "progress")]
+            Output::Bar(_) => console::Term::stderr().size().1.into(),
+            _ => usize::MAX,
+        }
+    }
+
     fn line(&mut self, text: &str) {
         let _ = match self {
             Output::Nothing => Ok(()),
@@ -274,20 +285,27 @@ impl Clock {
 }
 
 /// `211/422 ━━━━━━━━━━────────── 1s 7ms/step - …`: with what time is left, at the end with what it took.
-/// While the number of steps is unknown there is no bar: `211/Unknown 1s 7ms/step - …`.
-fn bar(clock: &Clock, steps: Option<usize>, now: Instant, over: bool, values: &str) -> String {
+/// While the number of steps is unknown there is no bar: `211/Unknown 1s 7ms/step - …`. Where there is less room it is
+/// shorter, or left out.
+fn bar(clock: &Clock, steps: Option<usize>, now: Instant, over: bool, values: &str, room: usize) -> String {
     const WIDTH: usize = 20;
+    const LEAST: usize = 5;
     let each = clock.per_step(now);
     let Some(of) = steps else {
         return format!("{} {:.0}s {}{values}", count(clock, steps), clock.elapsed(now).as_secs_f64(), step_time(each));
     };
-    let filled = (WIDTH * clock.seen / of.max(1)).min(WIDTH);
     let time = match over {
         true => format!("{:.0}s", clock.elapsed(now).as_secs_f64()),
         false => countdown((each.as_secs_f64() * of.saturating_sub(clock.seen) as f64) as u64),
     };
-    let (done, open) = ("━".repeat(filled), "─".repeat(WIDTH - filled));
-    format!("{} {done}{open} {time} {}{values}", count(clock, steps), step_time(each))
+    let (count, rest) = (count(clock, steps), format!("{time} {}{values}", step_time(each)));
+    // A space on both sides of it.
+    let width = room.saturating_sub(count.chars().count() + rest.chars().count() + 2).min(WIDTH);
+    if width < LEAST {
+        return format!("{count} {rest}");
+    }
+    let filled = (width * clock.seen / of.max(1)).min(width);
+    format!("{count} {}{} {rest}", "━".repeat(filled), "─".repeat(width - filled))
 }
 
 /// `422/422 - 3s - 7ms/step - …`
@@ -376,22 +394,29 @@ mod tests {
     #[test]
     fn a_bar_fills_and_counts_down() {
         let start = Instant::now();
-        let at = |seen, seconds, over| {
+        let within = |seen, seconds, over, room| {
             bar(
                 &clock(seen, start, Duration::ZERO),
                 Some(200),
                 start + Duration::from_secs(seconds),
                 over,
                 " - loss: 2.5",
+                room,
             )
         };
+        let at = |seen, seconds, over| within(seen, seconds, over, 80);
         assert_eq!(at(1, 2, false), "  1/200 ──────────────────── 6:38 2s/step - loss: 2.5");
         assert_eq!(at(101, 10, false), "101/200 ━━━━━━━━━━────────── 9s 100ms/step - loss: 2.5");
         assert_eq!(at(101, 10, true), "101/200 ━━━━━━━━━━────────── 10s 100ms/step - loss: 2.5");
         assert_eq!(at(200, 20, true), "200/200 ━━━━━━━━━━━━━━━━━━━━ 20s 101ms/step - loss: 2.5");
         assert_eq!(at(0, 20, false), "  0/200 ──────────────────── 0s 0s/step - loss: 2.5");
+        // Narrow terminals: what is told stays, as long as it can.
+        assert_eq!(within(101, 10, false, 54), "101/200 ━━━━━━━━━━────────── 9s 100ms/step - loss: 2.5");
+        assert_eq!(within(101, 10, false, 44), "101/200 ━━━━━───── 9s 100ms/step - loss: 2.5");
+        assert_eq!(within(101, 10, false, 38), "101/200 9s 100ms/step - loss: 2.5");
+        assert_eq!(within(101, 10, false, 0), "101/200 9s 100ms/step - loss: 2.5");
         let unknown =
-            bar(&clock(11, start, Duration::ZERO), None, start + Duration::from_secs(1), false, " - loss: 2.5");
+            bar(&clock(11, start, Duration::ZERO), None, start + Duration::from_secs(1), false, " - loss: 2.5", 80);
         assert_eq!(unknown, "11/Unknown 1s 100ms/step - loss: 2.5");
     }
 
