@@ -63,7 +63,7 @@ fn main() -> cornu::Result<()> {
         Ok(())
     };
     run("small network", &mut *network(&plan, 0.0)?, &plain, &validation)?;
-    run("augmentation and dropout", &mut *network(&plan, 0.5)?, &augmented, &validation)?;
+    run("augmented, dropout", &mut *network(&plan, 0.5)?, &augmented, &validation)?;
     if let Some(weights) = weights {
         // The photographs pass the frozen network once: what it makes of them is kept.
         let features = Features::new(plan.side, &weights)?;

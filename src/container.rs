@@ -9,11 +9,12 @@
 //! container
 //! ```
 //! Numbers are little-endian. A container holds no nested types, since how deep they go would not be limited, and a tensor
-//! is its path, its shape and its bytes. When it is read, text and tensors are borrowed from the bytes that are there, so
-//! a length that lies allocates nothing.
+//! is its path, its shape and its bytes. When it is read, tensors are borrowed from the bytes that are there, and what is
+//! not borrowed has a [limit](state::decode) that goes with their number: a length that lies does no harm.
 
 use crate::error::{Context, Error, Result, ensure};
 use crate::files::write_whole;
+use crate::state::{self, LIMIT};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::borrow::Cow;
@@ -98,12 +99,6 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// The most that is read or written: 1 TiB, or what the machine can address.
-const LIMIT: usize = match 1usize.checked_shl(40) {
-    Some(limit) => limit,
-    None => isize::MAX as usize,
-};
-
 impl Kind {
     /// Writes a file of this kind, whole or not at all.
     pub fn write(&self, path: &Path, container: &impl Serialize) -> Result<()> {
@@ -171,9 +166,8 @@ impl Kind {
 
 /// The container of a file that was [read](Kind::read).
 pub(crate) fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T> {
-    let config = bincode::config::standard().with_limit::<LIMIT>();
-    let (container, used) = bincode::serde::borrow_decode_from_slice(body, config)
-        .map_err(|error| Error::Format(format!("the file is damaged: {error}")))?;
+    let (container, used) =
+        state::decode(body).map_err(|error| Error::Format(format!("the file is damaged: {error}")))?;
     ensure!(used == body.len(), Format, "the file is damaged: {} bytes follow its end", body.len() - used);
     Ok(container)
 }

@@ -36,12 +36,38 @@ impl State {
     /// # Errors
     /// When it was made of a value of another type, as far as that shows, or is damaged.
     pub fn get<T: DeserializeOwned>(&self) -> Result<T> {
-        // A length that lies allocates no more than this.
-        let config = bincode::config::standard().with_limit::<{ isize::MAX as usize }>();
-        let (value, used) = bincode::serde::decode_from_slice(&self.0, config)
-            .map_err(|error| Error::Format(format!("a state cannot be read: {error}")))?;
+        let (value, used) =
+            decode(&self.0).map_err(|error| Error::Format(format!("a state cannot be read: {error}")))?;
         ensure!(used == self.0.len(), Format, "a state cannot be read: {} bytes are left over", self.0.len() - used);
         Ok(value)
+    }
+}
+
+/// The most that is read or written: 1 TiB, or what the machine can address.
+pub(crate) const LIMIT: usize = limit(40);
+
+const fn limit(bits: u32) -> usize {
+    match 1usize.checked_shl(bits) {
+        Some(limit) => limit,
+        None => isize::MAX as usize,
+    }
+}
+
+/// What bincode has encoded at the beginning of these bytes, and how many of them that are.
+///
+/// Owned text takes the memory that its length asks for before a byte of it is read. So that a length that lies asks for
+/// no more than some multiple of what is there, the limit goes with it: what is encoded in a byte counts up to 16 (an
+/// `u128`). Beyond 256 MiB a length may ask for up to [`LIMIT`].
+pub(crate) fn decode<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+) -> std::result::Result<(T, usize), bincode::error::DecodeError> {
+    use bincode::config::standard;
+    use bincode::serde::borrow_decode_from_slice as decode;
+    match bytes.len() {
+        0..=0xffff => decode(bytes, standard().with_limit::<{ limit(20) }>()),
+        0x1_0000..=0xff_ffff => decode(bytes, standard().with_limit::<{ limit(28) }>()),
+        0x100_0000..=0xfff_ffff => decode(bytes, standard().with_limit::<{ limit(32) }>()),
+        _ => decode(bytes, standard().with_limit::<LIMIT>()),
     }
 }
 
@@ -88,6 +114,23 @@ mod tests {
         assert!(state.get::<(u8, f64, f64)>().is_err());
         assert!(state.get::<u8>().unwrap_err().to_string().contains("left over"));
         // A length that lies.
-        assert!(State(vec![253, 255, 255, 255, 255, 255, 255, 255, 127]).get::<Vec<f64>>().is_err());
+        for lie in [isize::MAX as u64, u64::MAX, 1 << 40, 1 << 36, 1 << 33] {
+            let state = State([&[253], lie.to_le_bytes().as_slice()].concat());
+            assert!(state.get::<Vec<f64>>().is_err());
+            assert!(state.get::<String>().unwrap_err().to_string().contains("cannot be read"), "{lie}");
+        }
+    }
+
+    #[test]
+    fn states_of_every_size_are_read() {
+        // Small numbers take one byte each, and count most against the limit.
+        for bytes in [0, 1, 0xfff0, 0x1_0000, 0xff_fff0, 0x100_0010] {
+            let values = vec![7u64; bytes];
+            assert!(State::of(&values).unwrap().get::<Vec<u64>>().unwrap() == values, "{bytes}");
+            let values = vec![7u128; bytes.min(0x1_0000)];
+            assert!(State::of(&values).unwrap().get::<Vec<u128>>().unwrap() == values, "{bytes}");
+            let text = "x".repeat(bytes);
+            assert!(State::of(&text).unwrap().get::<String>().unwrap() == text, "{bytes}");
+        }
     }
 }

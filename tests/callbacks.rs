@@ -358,6 +358,88 @@ fn averages_take_the_weights_place() -> Result<()> {
     Ok(())
 }
 
+/// Whatever fails while the averages are in the weights' place: the weights are there afterwards.
+#[test]
+fn averages_leave_the_weights_place_when_something_fails() -> Result<()> {
+    let (x, y) = data(16);
+    let model = || -> Result<Sequential> {
+        let mut model = Sequential::new().with_seed(3);
+        model.add(Input::new([1])).add(Dense::new(1).use_bias(false));
+        model.compile(Sgd::new(0.1).use_ema(true).ema_momentum(0.9), "mse", ())?;
+        model.fit(&x, &y, Fit::new().verbose(0))?;
+        model.set_weights(&[Array2::from_elem((1, 1), 5.0).into_dyn()])?;
+        Ok(model)
+    };
+    let killed = || Err(Error::State("killed".to_owned()));
+    let wide = Array2::<f32>::zeros((16, 3));
+
+    // An evaluation fails, or a hook behind the swap, or the prediction's.
+    let mut ema = model()?;
+    assert!(ema.evaluate(&wide, &y, Evaluate::new().callback(SwapEMAWeights::new())).is_err());
+    assert_eq!(weight(&ema), 5.0);
+    let mut swap = SwapEMAWeights::new();
+    assert!(ema.evaluate(&wide, &y, Evaluate::new().callback(&mut swap)).is_err());
+    assert_eq!(weight(&ema), 5.0);
+    let fails = LambdaCallback::new().on_test_begin(move |_| killed());
+    assert!(ema.evaluate(&x, &y, Evaluate::new().callback(SwapEMAWeights::new()).callback(fails)).is_err());
+    assert_eq!(weight(&ema), 5.0);
+    let fails = LambdaCallback::new().on_predict_begin(move |_| killed());
+    assert!(ema.predict(&x, Predict::new().callback(SwapEMAWeights::new()).callback(fails)).is_err());
+    assert_eq!(weight(&ema), 5.0);
+    // The end of an evaluation is told after an error, too.
+    let mut ended = false;
+    let ends = LambdaCallback::new().on_test_end(|_, _| {
+        ended = true;
+        Ok(())
+    });
+    assert!(ema.evaluate(&wide, &y, Evaluate::new().callback(ends)).is_err());
+    assert!(ended);
+
+    // Training fails between two epochs, where the averages stand in for the weights.
+    let fails = || LambdaCallback::new().on_epoch_end(move |_, _, _| killed());
+    let options = || Fit::new().epochs(2).verbose(0);
+    let mut plain = model()?;
+    assert!(plain.fit(&x, &y, options().callback(fails())).is_err());
+    let mut ema = model()?;
+    let swapped = options().callback(SwapEMAWeights::new().swap_on_epoch(true)).callback(fails());
+    assert!(ema.fit(&x, &y, swapped).is_err());
+    assert_eq!(weight(&ema), weight(&plain));
+
+    // One that is lent puts them back when it is used again, ...
+    let mut ema = model()?;
+    let mut swap = SwapEMAWeights::new().swap_on_epoch(true);
+    assert!(ema.fit(&x, &y, options().callback(&mut swap).callback(fails())).is_err());
+    assert_ne!(weight(&ema), weight(&plain));
+    ema.predict(&x, Predict::new().callback(&mut swap))?;
+    assert_eq!(weight(&ema), weight(&plain));
+    // ... or goes, but not over what was set since then.
+    assert!(ema.fit(&x, &y, options().callback(&mut swap).callback(fails())).is_err());
+    ema.set_weights(&[Array2::from_elem((1, 1), 7.0).into_dyn()])?;
+    ema.evaluate(&x, &y, Evaluate::new().callback(&mut swap))?;
+    assert_eq!(weight(&ema), 7.0);
+    assert!(ema.fit(&x, &y, options().callback(&mut swap).callback(fails())).is_err());
+    ema.set_weights(&[Array2::from_elem((1, 1), 7.0).into_dyn()])?;
+    drop(swap);
+    assert_eq!(weight(&ema), 7.0);
+    Ok(())
+}
+
+#[test]
+fn training_that_is_stopped_as_it_begins_does_nothing() -> Result<()> {
+    let (x, y) = data(4);
+    let mut model = line();
+    model.build()?;
+    let before = weight(&model);
+    let stop = LambdaCallback::new().on_train_begin(|model| {
+        model.stop_training();
+        Ok(())
+    });
+    let history = model.fit(&x, &y, Fit::new().epochs(3).verbose(0).callback(stop))?;
+    assert!(history.epochs().is_empty() && model.is_stopped());
+    assert_eq!((model.iterations()?, weight(&model)), (0, before));
+    Ok(())
+}
+
 #[test]
 fn predictions_have_their_hooks_and_change_nothing() -> Result<()> {
     let (x, y) = data(10);
@@ -389,7 +471,7 @@ fn predictions_have_their_hooks_and_change_nothing() -> Result<()> {
 fn a_log_goes_on_behind_the_backup() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let (x, y) = data(8);
-    let log = |name: &str, append: bool, fail: usize| {
+    let log_every = |name: &str, append: bool, fail: usize, save_freq: Option<usize>| {
         let path = folder.path().join(name);
         let fail = LambdaCallback::new().on_epoch_end(move |_, epoch, _| match epoch == fail {
             true => Err(Error::State("killed".to_owned())),
@@ -397,9 +479,14 @@ fn a_log_goes_on_behind_the_backup() -> Result<()> {
         });
         // The line of the epoch that fails is written, and its backup is not.
         let options = Fit::new().epochs(4).verbose(0).callback(CSVLogger::new(&path).append(append)).callback(fail);
-        let run = line().fit(&x, &y, options.callback(BackupAndRestore::new(folder.path().join(format!("{name}.d")))));
+        let mut backup = BackupAndRestore::new(folder.path().join(format!("{name}.d")));
+        if let Some(batches) = save_freq {
+            backup = backup.save_freq(batches);
+        }
+        let run = line().fit(&x, &y, options.callback(backup));
         (std::fs::read_to_string(&path).unwrap(), run.is_ok())
     };
+    let log = |name: &str, append: bool, fail: usize| log_every(name, append, fail, None);
     let (whole, _) = log("whole.csv", false, 99);
     assert_eq!(whole.lines().count(), 5);
     let (part, through) = log("part.csv", false, 2);
@@ -409,5 +496,15 @@ fn a_log_goes_on_behind_the_backup() -> Result<()> {
     assert!(!log("old.csv", true, 1).1);
     let lines = whole.split_once("\r\n").unwrap().1;
     assert_eq!(log("old.csv", true, 99), (format!("old\r\n{lines}"), true));
+    // From the middle of the first epoch, when its line is there already.
+    for append in [false, true] {
+        let name = format!("middle{append}.csv");
+        let path = folder.path().join(&name);
+        std::fs::write(&path, "old\r\n").unwrap();
+        let (part, through) = log_every(&name, append, 0, Some(1));
+        assert!(!through && part.lines().count() == 2);
+        let want = if append { format!("old\r\n{lines}") } else { whole.clone() };
+        assert_eq!(log_every(&name, append, 99, Some(1)), (want, true));
+    }
     Ok(())
 }

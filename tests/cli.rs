@@ -281,6 +281,10 @@ fn fit_is_interrupted_and_goes_on() {
     assert!(command("part.cornu", &backup).output().unwrap().status.success());
     assert_eq!(fs::read(at("part.cornu")).unwrap(), fs::read(at("whole.cornu")).unwrap());
     assert!(!at("backup").exists());
+    // A model that cannot be saved is not lost.
+    fs::create_dir(at("folder.cornu")).unwrap();
+    assert!(!command("folder.cornu", &backup).output().unwrap().status.success());
+    assert!(at("backup/training.backup").exists());
 }
 
 #[test]

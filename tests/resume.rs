@@ -15,6 +15,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Trains in this way, with a backup in the folder and callbacks of the test's, and says all that came of it.
@@ -212,6 +214,23 @@ impl Callback for Crash {
     }
 }
 
+/// Counts the batches that are trained on.
+#[derive(Clone, Default)]
+struct Counter(Arc<AtomicUsize>);
+
+impl Counter {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Callback for Counter {
+    fn on_train_batch_begin(&mut self, _: &mut Model, _: usize) -> Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
 /// Runs a scenario that fails after so many hooks, then again after as many, until it is through.
 fn with_crashes(run: Scenario, folder: &Path, batches: usize, mut hooks: impl FnMut() -> usize) -> String {
     for crashes in 0.. {
@@ -229,15 +248,29 @@ fn a_run_that_fails_in_any_hook_ends_as_if_it_had_not() {
     let stride = if std::env::var_os("CORNU_KILLS").is_some() { 1 } else { 13 };
     for (name, run) in SCENARIOS {
         let undisturbed = run(tempfile::tempdir().unwrap().path(), 0, vec![]).unwrap();
+        let counter = Counter::default();
+        run(tempfile::tempdir().unwrap().path(), 0, vec![Box::new(counter.clone())]).unwrap();
+        let all = counter.count();
         for batches in [0, 1, 4] {
             // Once in each place (of which a short test takes some), ...
             for hooks in (0..).step_by(stride) {
                 let folder = tempfile::tempdir().unwrap();
-                let failed = run(folder.path(), batches, vec![Box::new(Crash { hooks_left: hooks })]);
-                if failed.is_ok() {
+                let before = Counter::default();
+                let crash: Vec<Box<dyn Callback>> =
+                    vec![Box::new(before.clone()), Box::new(Crash { hooks_left: hooks })];
+                if run(folder.path(), batches, crash).is_ok() {
                     break;
                 }
-                assert_eq!(run(folder.path(), batches, vec![]).unwrap(), undisturbed, "{name} {batches} {hooks}");
+                let backup = folder.path().join("backup/training.backup").exists();
+                let after = Counter::default();
+                let resumed = run(folder.path(), batches, vec![Box::new(after.clone())]).unwrap();
+                assert_eq!(resumed, undisturbed, "{name} {batches} {hooks}");
+                // It was used: what it has seen does not happen again, and no more than was done since then does.
+                assert_eq!(after.count() < all, backup, "{name} {batches} {hooks}");
+                if batches > 0 {
+                    assert!(before.count() + after.count() <= all + batches, "{name} {batches} {hooks}");
+                    assert!(backup || before.count() <= batches, "{name} {batches} {hooks}");
+                }
             }
         }
         // ... and again and again.
@@ -334,21 +367,32 @@ fn every_optimizer_goes_on() {
         "lamb",
         "muon",
         "schedulefreeadamw",
+        "loss scale",
     ];
     let (x, y) = points(40);
     for name in names {
         let train = |folder: &Path, hooks: usize| {
+            let counter = Counter::default();
             let mut model = Sequential::new().with_seed(2);
             model.add(Input::new([5])).add(Dense::new(6).activation("relu")).add(Dense::new(3).activation("softmax"));
-            model.compile(name, "sparse_categorical_crossentropy", ()).unwrap();
-            let crash: Vec<Box<dyn Callback>> = vec![Box::new(Crash { hooks_left: hooks })];
+            let loss = "sparse_categorical_crossentropy";
+            match name {
+                // Its factor changes before and after the crash.
+                "loss scale" => model.compile(LossScaleOptimizer::new("adam").dynamic_growth_steps(2), loss, ()),
+                _ => model.compile(name, loss, ()),
+            }
+            .unwrap();
+            let crash: Vec<Box<dyn Callback>> = vec![Box::new(counter.clone()), Box::new(Crash { hooks_left: hooks })];
             let history = model.fit(&x, &y, options(folder, 1, crash).epochs(2).batch_size(10))?;
-            Ok::<_, Error>(bits(&model, &history))
+            Ok::<_, Error>((bits(&model, &history), counter.count()))
         };
-        let undisturbed = train(tempfile::tempdir().unwrap().path(), 999).unwrap();
+        let (undisturbed, all) = train(tempfile::tempdir().unwrap().path(), 999).unwrap();
         let folder = tempfile::tempdir().unwrap();
         assert!(train(folder.path(), 6).is_err());
-        assert_eq!(train(folder.path(), 999).unwrap(), undisturbed, "{name}");
+        assert!(folder.path().join("backup/training.backup").exists());
+        let (resumed, rest) = train(folder.path(), 999).unwrap();
+        assert_eq!(resumed, undisturbed, "{name}");
+        assert_eq!((all, rest), (8, 6), "{name}");
     }
 }
 
@@ -382,6 +426,51 @@ fn a_damaged_backup_is_an_error_and_stays() {
     }
     fs::write(&path, &whole).unwrap();
     assert_eq!(arrays(folder.path(), 1, vec![]).unwrap(), undisturbed);
+}
+
+/// The file that belongs to a container.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let (length, checksum) = ((body.len() as u64).to_le_bytes(), crc32fast::hash(body).to_le_bytes());
+    [b"\x89cobak\r\n".as_slice(), &1u32.to_le_bytes(), &1u32.to_le_bytes(), &length, &checksum, body].concat()
+}
+
+#[test]
+fn a_backup_that_lies_with_a_right_checksum_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (x, y) = points(20);
+    let data = Dataset::from_arrays(x.clone(), y.clone()).unwrap();
+    for arrays in [true, false] {
+        let train = |hooks: usize| {
+            // Without an input shape: it comes from the sample.
+            let mut model = Sequential::new().with_seed(2);
+            model.add(Dense::new(3).activation("softmax"));
+            model.compile("sgd", "sparse_categorical_crossentropy", "accuracy").unwrap();
+            let crash: Vec<Box<dyn Callback>> = vec![Box::new(Crash { hooks_left: hooks })];
+            let options = options(folder.path(), 1, crash).epochs(2).batch_size(5);
+            let run = if arrays { model.fit(&x, &y, options) } else { model.fit(&data, (), options) };
+            run.map(|_| ())
+        };
+        let path = folder.path().join("backup/training.backup");
+        train(5).unwrap_err();
+        let file = fs::read(&path).unwrap();
+        let body = &file[28..];
+        assert_eq!(sealed(body), file);
+        let outcome = |body: &[u8]| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, sealed(body)).unwrap();
+            train(999)
+        };
+        for length in (0..body.len()).step_by(7) {
+            assert!(outcome(&body[..length]).is_err());
+        }
+        // Lengths and numbers of nearly 2^64, of 2^40 and 2^33 in every place.
+        for i in 0..body.len() {
+            for lie in [u64::MAX, i64::MAX as u64, 1 << 40, 1 << 33] {
+                let _ = outcome(&[&body[..i], &[253], &lie.to_le_bytes(), &body[i + 1..]].concat());
+            }
+        }
+        outcome(body).unwrap();
+    }
 }
 
 #[test]
@@ -514,4 +603,33 @@ fn an_interrupted_run_leaves_its_epoch_open_and_goes_on() {
         }
         assert_eq!(arrays(folder.path(), batches, vec![]).unwrap(), undisturbed);
     }
+}
+
+/// An interruption before the first batch of an epoch: nothing of before is done again.
+#[test]
+fn an_interruption_as_an_epoch_begins_is_backed_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (x, y) = points(40);
+    let train = |folder: &Path, interrupt: bool| {
+        let counter = Counter::default();
+        let mut model = Sequential::new().with_seed(2);
+        model.add(Input::new([5])).add(Dropout::new(0.2)).add(Dense::new(3).activation("softmax"));
+        model.compile("adam", "sparse_categorical_crossentropy", "accuracy").unwrap();
+        let begin = LambdaCallback::new().on_epoch_begin(move |model, epoch| {
+            if interrupt && epoch == 1 {
+                model.interrupt_training();
+            }
+            Ok(())
+        });
+        // No backup is due by itself.
+        let options = options(folder, 100, vec![Box::new(counter.clone()), Box::new(begin)]);
+        let history = model.fit(&x, &y, options.epochs(3).batch_size(10)).unwrap();
+        (bits(&model, &history), counter.count())
+    };
+    let (undisturbed, all) = train(tempfile::tempdir().unwrap().path(), false);
+    let (early, first) = train(folder.path(), true);
+    assert!(folder.path().join("backup/training.backup").exists());
+    assert_ne!(early, undisturbed);
+    assert_eq!((all, first), (12, 4));
+    assert_eq!(train(folder.path(), false), (undisturbed, 8));
 }

@@ -555,15 +555,16 @@ mod keras {
     fn archives_that_are_none_of_a_model() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.keras");
-        let load = |members: &[(&str, &[u8])]| {
+        let write = |members: &[(&str, &[u8])]| {
             let mut archive = ZipWriter::new(fs::File::create(&path).unwrap());
             for (name, bytes) in members {
                 archive.start_file(*name, SimpleFileOptions::default()).unwrap();
                 archive.write_all(bytes).unwrap();
             }
             archive.finish().unwrap();
-            refused(Model::load(&path))
+            Model::load(&path)
         };
+        let load = |members: &[(&str, &[u8])]| refused(write(members));
         assert!(load(&[("readme.txt", b"hello")]).contains("metadata.json"));
         assert!(load(&[("metadata.json", b"{")]).contains("not JSON"));
         let old = br#"{"keras_version": "2.15.0"}"#;
@@ -571,6 +572,42 @@ mod keras {
         let graph = br#"{"class_name": "Functional", "config": {}}"#;
         let members: [(&str, &[u8]); 3] = [("metadata.json", b"{}"), ("config.json", graph), ("model.weights.h5", b"")];
         assert!(load(&members).contains("list of \"layers\""));
+        // No objects where there should be some, and more than can be.
+        let layer = |class: &str, config: &str| {
+            format!(
+                r#"{{"class_name": "Sequential", "config": {{"layers": [
+                    {{"class_name": "InputLayer", "config": {{"batch_shape": [null, 8], "name": "in"}}}},
+                    {{"class_name": "{class}", "config": {config}}}
+                ]}}}}"#
+            )
+        };
+        let configs = [
+            ("[]".to_owned(), "class_name"),
+            ("3".to_owned(), "class_name"),
+            ("\"x\"".to_owned(), "class_name"),
+            ("null".to_owned(), "class_name"),
+            (r#"{"config": "x"}"#.to_owned(), "class_name"),
+            (r#"{"class_name": "Functional", "config": "x"}"#.to_owned(), "no \"config\""),
+            (r#"{"class_name": "Functional", "config": {"layers": [3, "x", [], null]}}"#.to_owned(), ""),
+            (r#"{"class_name": "Sequential", "config": {"layers": [3, "x", [], null]}}"#.to_owned(), ""),
+            (layer("Functional", "[1]"), ""),
+            (layer("Functional", r#"{"layers": {"a": 1}}"#), ""),
+            (layer("IntegerLookup", "\"x\""), ""),
+            (layer("IntegerLookup", "[1]"), ""),
+            (layer("IntegerLookup", r#"{"num_oov_indices": 1099511627776}"#), "num_oov_indices is 1099511627776"),
+            (layer("STFTSpectrogram", r#"{"frame_length": 1099511627776}"#), "frame_length is 1099511627776"),
+            (layer("MelSpectrogram", r#"{"num_mel_bins": 1099511627776}"#), "num_mel_bins is 1099511627776"),
+        ];
+        for (config, told) in &configs {
+            let members: [(&str, &[u8]); 4] = [
+                ("metadata.json", b"{}"),
+                ("config.json", config.as_bytes()),
+                ("model.weights.h5", b""),
+                ("assets/layers/integer_lookup/vocabulary.txt", b"1"),
+            ];
+            let error = write(&members).unwrap_err().to_string();
+            assert!(error.contains(told), "{config}: {error}");
+        }
         // 60 MB of nothing in a small file.
         assert!(load(&[("metadata.json", &vec![0; 60 << 20])]).contains("unpacks to more"));
     }

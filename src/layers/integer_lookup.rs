@@ -10,13 +10,15 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 /// Whole numbers as their places in a vocabulary (Keras: `IntegerLookup`).
 ///
 /// Place 0 is that of the mask, if there is one; then come those of numbers that the vocabulary does not have, one by
 /// default, and then the vocabulary, which is given or [taken from data](Self::adapt). By default the output has the shape
 /// of the input; see [`Encoding`] for the others. What stands behind the point is cut off. Values of 32 bits hold whole
-/// numbers up to 16,777,216 exactly; larger ones are an error.
+/// numbers up to 16,777,216 exactly; larger ones are an error. (A vocabulary may have them, but they are never looked up,
+/// and an inverted layer rounds them.)
 ///
 /// ```
 /// use cornu::{layers::IntegerLookup, prelude::*};
@@ -41,6 +43,9 @@ pub struct IntegerLookup {
     output_mode: Encoding,
     sparse: bool,
     pad_to_max_tokens: bool,
+    /// The place of each number in the vocabulary as it was given; made when it is needed first.
+    #[serde(skip)]
+    places: OnceLock<HashMap<i64, usize>>,
 }
 
 impl Default for IntegerLookup {
@@ -57,6 +62,7 @@ impl Default for IntegerLookup {
             output_mode: Encoding::Int,
             sparse: false,
             pad_to_max_tokens: false,
+            places: OnceLock::new(),
         }
     }
 }
@@ -128,6 +134,7 @@ impl IntegerLookup {
         counts.sort_unstable_by(|a, b| b.cmp(a));
         let most = self.max_tokens.map_or(usize::MAX, |max| max.saturating_sub(self.first()));
         self.vocabulary = Some(counts.into_iter().take(most).map(|(_, n)| n).collect());
+        self.places = OnceLock::new();
         Ok(self)
     }
 
@@ -155,6 +162,14 @@ impl IntegerLookup {
         if begins { &all[n..] } else { all }
     }
 
+    /// Gives the place of each number of the vocabulary.
+    fn place(&self) -> impl Fn(i64) -> Option<usize> {
+        let all = self.vocabulary.as_deref().unwrap_or_default();
+        let places = self.places.get_or_init(|| all.iter().enumerate().map(|(i, n)| (*n, i)).collect());
+        let (first, before) = (self.first(), all.len() - self.known().len());
+        move |number| Some(first + places.get(&number)?.checked_sub(before)?)
+    }
+
     /// The length of vectors.
     fn depth(&self) -> usize {
         let all = self.first() + self.known().len();
@@ -168,6 +183,10 @@ impl Layer for IntegerLookup {
     }
 
     fn check(&self) -> Result<()> {
+        // First of all: what follows takes as long as there are places.
+        for (name, n) in [("num_oov_indices", self.num_oov_indices), ("max_tokens", self.max_tokens.unwrap_or(0))] {
+            ensure!(n <= 1 << 24, Argument, "{name} is {n}; it must be at most 16777216");
+        }
         let depth = self.first() + self.known().len();
         if let Some(max) = self.max_tokens {
             ensure!(
@@ -197,7 +216,6 @@ impl Layer for IntegerLookup {
 
     fn forward(&self, inputs: Values, _: &mut Forward<'_>) -> Result<Values> {
         let x = inputs.one()?;
-        let (first, known) = (self.first(), self.known());
         let numbers = whole(&x)?;
         if self.invert {
             let all = self.get_vocabulary();
@@ -205,12 +223,12 @@ impl Layer for IntegerLookup {
             let found = numbers.into_iter().map(|place| number(place).copied().unwrap_or(self.oov_token) as f32);
             return Ok(Tensor::new(x.shape(), found.collect())?.into());
         }
-        let places: HashMap<i64, usize> = known.iter().enumerate().map(|(i, n)| (*n, first + i)).collect();
-        let unknown = (first - self.num_oov_indices) as f32;
-        let place = |n: i64| match (places.get(&n), self.num_oov_indices) {
+        let unknown = (self.first() - self.num_oov_indices) as f32;
+        let known = self.place();
+        let place = |n: i64| match (known(n), self.num_oov_indices) {
             // Vectors leave the mask out, as they do what is below 0.
             _ if Some(n) == self.mask_token => Ok(if self.output_mode == Encoding::Int { 0.0 } else { -1.0 }),
-            (Some(place), _) => Ok(*place as f32),
+            (Some(place), _) => Ok(place as f32),
             (None, 0) => Err(Error::Data(format!(
                 "{n} is not in the vocabulary, and num_oov_indices is 0: there is no place for it"
             ))),
@@ -259,6 +277,11 @@ mod tests {
         let adapted = IntegerLookup::with_max_tokens(4).mask_token(0).adapt(&data).unwrap();
         assert_eq!(adapted.get_vocabulary(), [0, -1, 7, 3]);
         assert!(adapted.adapt(&data).is_err());
+        // What was looked up by a copy does not stick to it.
+        let mut called = IntegerLookup::new([-1, -1, 7]);
+        assert_eq!([7, -1, 9].map(called.place()), [Some(2), Some(1), None]);
+        called.num_oov_indices = 2;
+        assert_eq!([7, -1, 9].map(called.place()), [Some(2), None, None]);
         // With the places before it.
         assert_eq!(IntegerLookup::new([0, -1, 7]).mask_token(0).get_vocabulary(), [0, -1, 7]);
         for (layer, told) in [
@@ -268,6 +291,8 @@ mod tests {
             (IntegerLookup { max_tokens: Some(3), ..new() }, "max_tokens is 3"),
             (new().invert(true).num_oov_indices(2), "inverted"),
             (IntegerLookup::default(), "no vocabulary"),
+            (new().num_oov_indices(usize::MAX), "num_oov_indices is 18446744073709551615; it must be at most"),
+            (IntegerLookup { max_tokens: Some(usize::MAX), ..new() }, "max_tokens is 18446744073709551615; it must be"),
         ] {
             let x = tensor(&[1, 1], &[-12.0]);
             let error = Called::new(layer).run(&[x]).unwrap_err().to_string();

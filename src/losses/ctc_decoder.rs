@@ -91,7 +91,8 @@ impl CtcDecoder {
     /// all.
     ///
     /// # Errors
-    /// When shapes, lengths or arguments make no sense.
+    /// When shapes, lengths or arguments make no sense; of a beam search also when a logit is NaN or positive infinity, or
+    /// all of a step are negative infinity.
     pub fn decode(&self, inputs: &Tensor, lengths: Option<&[usize]>) -> Result<Vec<Vec<CtcPath>>> {
         let &[n, time, classes] = inputs.shape() else {
             return Err(Error::Shape(format!("CTC needs logits (batch, time, classes), found {:?}", inputs.shape())));
@@ -115,14 +116,22 @@ impl CtcDecoder {
         let one = |i: usize| {
             let steps = lengths.map_or(time, |lengths| lengths[i]);
             let logits = &inputs.row(i)[..steps * classes];
-            match self.strategy {
+            Ok(match self.strategy {
                 Strategy::Greedy { merge_repeated } => vec![greedy(logits, classes, blank, merge_repeated)],
                 Strategy::BeamSearch { beam_width, top_paths } => {
+                    for (t, row) in logits.chunks_exact(classes).enumerate() {
+                        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                        ensure!(
+                            largest.is_finite() && !row.iter().any(|x| x.is_nan()),
+                            Data,
+                            "step {t} of sample {i} has the logits {row:?}; no probabilities follow from them"
+                        );
+                    }
                     beam_search(logits, classes, blank, beam_width, top_paths)
                 }
-            }
+            })
         };
-        Ok((0..n).map(one).collect())
+        (0..n).map(one).collect()
     }
 }
 

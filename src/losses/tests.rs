@@ -1948,6 +1948,23 @@ fn ctc_is_that_of_pytorch_and_keras() {
     assert_eq!(ctc_loss(&target, &two, &[0, 1], &[0, 3], 3).unwrap().data()[0], 0.0);
 }
 
+#[test]
+fn ctc_decoders_refuse_what_are_no_logits() {
+    let decode = |logits: [f32; 4], lengths: &[usize]| {
+        let logits = Tensor::new([1, 2, 2], logits.to_vec()).unwrap();
+        CtcDecoder::beam_search().decode(&logits, Some(lengths))
+    };
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    for wrong in [[0.0, 1.0, nan, 0.0], [0.0, 1.0, 0.0, nan], [0.0, 1.0, 0.0, inf], [0.0, 1.0, -inf, -inf]] {
+        let error = decode(wrong, &[2]).unwrap_err().to_string();
+        assert!(error.contains("step 1 of sample 0"), "{error}");
+        // What lies behind the end does not count.
+        assert_eq!(decode(wrong, &[1]).unwrap()[0][0].labels, [1]);
+    }
+    // A class that cannot be.
+    assert_eq!(decode([-inf, 0.0, 0.0, -inf], &[2]).unwrap()[0][0].labels, [1]);
+}
+
 /// Keras 3.15.1 on PyTorch.
 #[test]
 fn ctc_decoders_find_keras_paths() {

@@ -243,7 +243,7 @@ impl Calls {
     fn of(entries: Vec<Value>) -> Result<Self> {
         let mut calls = Calls { layers: Vec::new(), waiting: Vec::new(), made: HashMap::new() };
         for mut entry in entries {
-            let nodes = entry["inbound_nodes"].take();
+            let nodes = entry.get_mut("inbound_nodes").map(Value::take).unwrap_or_default();
             let name = entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             let place = || format!("layer '{name}'");
             let list = nodes.as_array().cloned().unwrap_or_default();

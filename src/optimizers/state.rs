@@ -57,13 +57,15 @@ impl Scale {
         Scale { rule, steps: 0, factor: rule.initial_scale as f32 }
     }
 
-    /// After a step, or after one that was left out.
+    /// After a step, or after one that was left out. Below or above what a float can be it does not go: from there it
+    /// would never come back.
     fn next(&mut self, finite: bool) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         if !finite {
-            (self.steps, self.factor) = (0, self.factor * 0.5);
-        } else if self.steps == self.rule.dynamic_growth_steps {
-            (self.steps, self.factor) = (0, self.factor * 2.0);
+            (self.steps, self.factor) = (0, (self.factor * 0.5).max(f32::MIN_POSITIVE));
+        } else if self.steps >= self.rule.dynamic_growth_steps {
+            let doubled = self.factor * 2.0;
+            (self.steps, self.factor) = (0, if doubled.is_finite() { doubled } else { self.factor });
         }
     }
 }
@@ -334,7 +336,8 @@ impl OptimizerState {
     /// Takes back what [`variables`](Self::variables) gave, in the same order.
     ///
     /// # Errors
-    /// When there are more or fewer, or a shape differs: then nothing is changed.
+    /// When there are more or fewer, a shape differs, or a [`loss_scale`](Self::loss_scale) is not finite and above zero:
+    /// then nothing is changed.
     pub fn set_variables(&mut self, variables: impl IntoIterator<Item = Tensor>) -> Result<()> {
         let variables: Vec<Tensor> = variables.into_iter().collect();
         let now = self.variables();
@@ -352,6 +355,13 @@ impl OptimizerState {
                 "the optimizer variable '{name}' has shape {:?}, but {:?} was given",
                 now.shape(),
                 new.shape()
+            );
+            let usable = |factor: f32| factor.is_finite() && factor > 0.0;
+            ensure!(
+                name != "dynamic_scale" || self.scale.is_none() || new.data().iter().all(|factor| usable(*factor)),
+                Data,
+                "the optimizer variable 'dynamic_scale' is {:?}; it must be finite and above 0",
+                new.data()
             );
         }
         let places: Vec<Place> = self.places().into_iter().map(|(_, place)| place).collect();
@@ -457,6 +467,10 @@ fn scalar(tensor: Option<Tensor>) -> Option<f32> {
 /// Adds up the gradients of each weight, and says whether all are finite after multiplication by `factor`.
 fn finite(updates: &mut [Update<'_>], factor: f32) -> bool {
     updates.iter_mut().all(|update| {
+        // That is an error, which is told where the weights are looked at.
+        if update.others.iter().any(|other| other.len() != update.gradient.len()) {
+            return true;
+        }
         for other in &mut update.others {
             reduce::add(update.gradient, other);
             other.fill(0.0);

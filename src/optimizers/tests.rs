@@ -558,6 +558,58 @@ fn foreign_states_are_refused() {
 }
 
 #[test]
+fn the_factor_of_the_loss_stays_a_number() {
+    let optimizer = LossScaleOptimizer::new(Sgd::new(1.0)).dynamic_growth_steps(1);
+    let mut state = OptimizerState::new(&optimizer).unwrap();
+    let mut weight = Tensor::full([1], 0.0);
+    let mut step = |state: &mut OptimizerState, gradient: f32| {
+        let before = weight.data()[0];
+        state.step(&optimizer, &mut [Update::new("w", &mut weight, &mut [gradient])], None).unwrap();
+        weight.data()[0] != before
+    };
+    // It grows up to where a step is left out, and never to infinity.
+    for _ in 0..200 {
+        step(&mut state, 1e-3);
+    }
+    assert!(step(&mut state, 1e-3) || step(&mut state, 1e-3), "{:?}", state.loss_scale());
+    for _ in 0..300 {
+        assert!(!step(&mut state, f32::NAN));
+    }
+    assert_eq!(state.loss_scale(), Some(f32::MIN_POSITIVE));
+    assert!(step(&mut state, 1e-3));
+    assert_eq!(state.loss_scale(), Some(2.0 * f32::MIN_POSITIVE));
+    for bad in [f32::INFINITY, f32::NAN, 0.0, -1.0] {
+        let before = state.variables();
+        let changed = before.iter().map(|(name, tensor)| match name.as_str() {
+            "dynamic_scale" => Tensor::full([], bad),
+            _ => tensor.clone(),
+        });
+        let error = state.set_variables(changed).unwrap_err().to_string();
+        assert!(error.contains("'dynamic_scale'"), "{error}");
+        assert_eq!(state.variables(), before);
+    }
+    // A gradient of zeros leaves it where it is when it can grow no more.
+    let mut most = OptimizerState::new(&optimizer).unwrap();
+    for _ in 0..300 {
+        step(&mut most, 0.0);
+    }
+    assert!(most.loss_scale().unwrap().is_finite());
+}
+
+#[test]
+fn parts_of_a_gradient_of_another_length_are_refused() {
+    let optimizers: [Shared<dyn Optimizer>; 2] = [LossScaleOptimizer::new("sgd").into(), Sgd::new(0.1).into()];
+    for optimizer in optimizers {
+        let mut state = OptimizerState::new(&*optimizer).unwrap();
+        let (mut weight, mut gradient, mut other) = (Tensor::full([2], 1.0), [1.0; 2], [1.0; 3]);
+        let mut update = Update::new("w", &mut weight, &mut gradient);
+        update.others.push(&mut other);
+        let error = state.apply(&*optimizer, &mut [update]).unwrap_err();
+        assert!(matches!(error, crate::Error::Shape(_)), "{error}");
+    }
+}
+
+#[test]
 fn large_weights_are_cut_without_a_trace() {
     // Over three pieces, and with each way to clip; the halves of the work may lie on any thread.
     const N: usize = 100_000;

@@ -10,6 +10,7 @@ use crate::container::{Blob, Kind, decode};
 use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
+use crate::shape::Dims;
 use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -109,17 +110,31 @@ impl<'a> Backup<'a> {
         self.seed
     }
 
+    /// The shape of a sample, which a model without an input shape is built for.
+    pub fn sample(&self) -> Result<Dims> {
+        let values = self.run.sample.iter().try_fold(1usize, |values, d| values.checked_mul(*d));
+        ensure!(
+            values.is_some_and(|values| values <= 1 << 31),
+            Format,
+            "no sample has the shape {:?}",
+            self.run.sample
+        );
+        Ok(Dims::from_slice(&self.run.sample))
+    }
+
     /// Brings the model, which is built and compiled as before, to where it was.
     pub fn restore(&self, model: &mut Model) -> Result<()> {
         let (weights, states) = (model.weights(), model.carried_states());
         let values = values(&self.weights, &weights, true)?;
         let carried = self::values(&self.states, &states, false)?;
         let variables = self.variables.iter().map(Blob::tensor).collect::<Result<_>>()?;
-        model.seed = self.seed;
+        ensure!(self.iterations < 1 << 62, Format, "{} steps cannot have been made", self.iterations);
         let compiled = model.compiled_mut()?;
         let changed = compiled.weights.clone();
-        compiled.restore(changed, self.iterations, variables).at(|| "optimizer".to_owned())?;
+        // What fails here leaves nothing behind that the next epoch does not begin anew.
         compiled.set_running(&self.losses, &self.metrics)?;
+        compiled.restore(changed, self.iterations, variables).at(|| "optimizer".to_owned())?;
+        model.seed = self.seed;
         for (weight, value) in weights.iter().zip(values) {
             weight.set(value)?;
         }

@@ -433,7 +433,8 @@ impl Model {
 
     /// Ends `fit` after the current batch, as something that is not over: with a
     /// [`BackupAndRestore`](super::callbacks::BackupAndRestore) the epoch stays open and a backup is made, from which the
-    /// same program goes on. Without one it is as [`stop_training`](Self::stop_training). What
+    /// same program goes on (where a metric does not tell its [`state`](crate::metrics::Metric::state), the backup from
+    /// after the last epoch stays instead). Without one it is as [`stop_training`](Self::stop_training). What
     /// [`StopOnInterrupt`](super::callbacks::StopOnInterrupt) does at Ctrl-C.
     pub fn interrupt_training(&mut self) {
         self.interrupted = true;

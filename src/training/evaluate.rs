@@ -147,6 +147,22 @@ impl Model {
     ) -> Result<Logs> {
         self.compiled_mut()?.reset_metrics();
         callbacks.on_test_begin(self)?;
+        let tested = self.test_batches(feed, epoch, steps, callbacks);
+        feed.end();
+        let logs = self.compiled()?.logs();
+        // Also after an error: what a callback has changed for the evaluation is set right again.
+        let ended = callbacks.on_test_end(self, &logs);
+        tested.and(ended).map(|()| logs)
+    }
+
+    /// The batches of [`test`](Self::test).
+    fn test_batches(
+        &mut self,
+        feed: &mut Feed<'_>,
+        epoch: usize,
+        steps: Option<usize>,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<()> {
         feed.begin(self, epoch)?;
         for i in 0..steps.unwrap_or(usize::MAX) {
             let Some(batch) = feed.next(&self.compiled()?.workspace)? else { break };
@@ -155,9 +171,6 @@ impl Model {
             let logs = self.compiled()?.logs();
             callbacks.on_test_batch_end(self, i, &logs)?;
         }
-        feed.end();
-        let logs = self.compiled()?.logs();
-        callbacks.on_test_end(self, &logs)?;
-        Ok(logs)
+        Ok(())
     }
 }

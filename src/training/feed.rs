@@ -183,12 +183,19 @@ impl<'a> Feed<'a> {
         Place { began: self.began, seen: self.seen, batches, over: self.over }
     }
 
-    /// Goes to where another feed of the same data stood. Elements that were given already are not made again.
-    pub fn go_to(&mut self, place: &Place, seed: u64) {
+    /// Goes to where another feed of the same data stood. Elements that were given already are not made again, as far as the
+    /// stages of a dataset can [skip](Dataset::skip) them.
+    pub fn go_to(&mut self, place: &Place, seed: u64) -> Result<()> {
+        let most = match &self.source {
+            Source::Arrays { rows, .. } => rows.len(),
+            Source::Dataset { .. } => usize::MAX / 2,
+        };
+        ensure!(place.seen <= most, State, "{} samples of a pass were seen; it has no more than {most}", place.seen);
         (self.began, self.seen, self.over) = (place.began, place.seen, place.over);
         if !self.over {
             self.open(seed, place.batches);
         }
+        Ok(())
     }
 
     /// What must be the same so that a place means the same, as (name, value).
@@ -229,7 +236,8 @@ impl<'a> Feed<'a> {
         let first_sample = self.seen as u64;
         let mut batch = match &mut self.source {
             Source::Arrays { x, y, weights, order, .. } => {
-                let rows = &order[self.seen.min(order.len())..(self.seen + self.batch_size).min(order.len())];
+                let rows =
+                    &order[self.seen.min(order.len())..self.seen.saturating_add(self.batch_size).min(order.len())];
                 if rows.is_empty() {
                     self.over = true;
                     return Ok(None);

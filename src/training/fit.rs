@@ -1,7 +1,7 @@
 //! `fit`: the loop.
 
 use super::backup::{Backup, Run};
-use super::callbacks::{Callback, CallbackList, Found, Params, ProgbarLogger, Verbose, say};
+use super::callbacks::{BackupAndRestore, Callback, CallbackList, Found, Params, ProgbarLogger, Verbose, say};
 use super::feed::Feed;
 use super::inputs::{Inputs, check_batch_size, check_pair};
 use super::{Compiled, History, Logs};
@@ -10,7 +10,6 @@ use crate::error::{Context, Error, Result, ensure};
 use crate::layer::Param;
 use crate::model::Model;
 use crate::runtime::threads;
-use crate::shape::Dims;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -219,12 +218,6 @@ impl Course {
     }
 }
 
-/// Where a run begins: afresh, or where a backup was found.
-struct Start<'a> {
-    run: Run,
-    found: Option<&'a Found>,
-}
-
 impl Model {
     /// Trains on `x` and `y` and returns what was reported, epoch by epoch.
     ///
@@ -303,14 +296,15 @@ impl Model {
         if let Some((found, backup)) = &backup {
             found.explain(backup.check(&conditions))?;
             self.seed = backup.seed();
-            feed.go_to(&backup.run.place, self.seed);
+            found.explain(feed.go_to(&backup.run.place, self.seed)).inspect_err(|_| self.seed = seed)?;
         }
 
         let Fit { sample_weight, class_weight, validation_data, validation_weight, .. } = &options;
-        threads::enter(|| {
-            let sample = match &backup {
-                Some((_, backup)) => Dims::from_slice(&backup.run.sample),
-                None => feed.sample_shape(self, course.epochs.start)?,
+        let begun = threads::enter(|| {
+            let sample = match (&backup, &x) {
+                // A dataset would have to make a batch for it.
+                (Some((found, backup)), Inputs::Dataset(_)) => found.explain(backup.sample())?,
+                _ => feed.sample_shape(self, course.epochs.start)?,
             };
             self.ensure_built(&sample)?;
             self.check_trainable()?;
@@ -325,23 +319,26 @@ impl Model {
             if let Some((Inputs::Arrays(_), y)) = validation_data {
                 self.check_targets(y, validation_weight.as_ref()).map_err(at_validation)?;
             }
-            let run = match backup {
+            match backup {
                 Some((found, backup)) => {
-                    found.explain(backup.restore(self)).inspect_err(|_| self.seed = seed)?;
+                    found.explain(backup.restore(self))?;
                     if course.verbose != Verbose::Silent {
                         say(&format!("Going on from {}", found.path().display()));
                     }
-                    Start { run: backup.run.into_owned(), found: Some(found) }
+                    Ok(backup.run.into_owned())
                 }
-                None => Start { run: course.begin(conditions, &sample), found: None },
-            };
-            self.fit_feed(run, &mut feed, validation.as_mut(), &course, &mut callbacks)
-        })
+                None => Ok(course.begin(conditions, &sample)),
+            }
+        });
+        let run = begun.inspect_err(|_| self.seed = seed)?;
+        let found = found.map(Found::without_bytes);
+        threads::enter(|| self.fit_feed((run, found), &mut feed, validation.as_mut(), &course, &mut callbacks))
     }
 
+    /// Goes through the epochs, from where the run stands: afresh, or where a backup was found.
     fn fit_feed(
         &mut self,
-        Start { mut run, found }: Start<'_>,
+        (mut run, found): (Run, Option<Found>),
         feed: &mut Feed<'_>,
         mut validation: Option<&mut Feed<'_>>,
         course: &Course,
@@ -362,10 +359,12 @@ impl Model {
         if let (Some(found), Some(states)) = (&found, &run.callbacks) {
             found.explain(callbacks.restore(states))?;
         }
-        self.stop_training = run.stopped;
-        let epochs = match (run.stopped, run.batch) {
-            // Training was ended by a callback, and the backup is that of its last epoch.
-            (true, None) => 0..0,
+        // A callback may have ended it now, or back then.
+        let stopped_now = self.is_stopped();
+        self.stop_training |= run.stopped;
+        let epochs = match (stopped_now, run.stopped, run.batch) {
+            // Before it began, or the backup is that of its last epoch.
+            (true, ..) | (_, true, None) => 0..0,
             _ => run.epoch..course.epochs.end,
         };
         for epoch in epochs {
@@ -376,6 +375,8 @@ impl Model {
                     callbacks.on_epoch_begin(self, epoch)?;
                     self.compiled_mut()?.reset_metrics();
                     feed.begin(self, epoch)?;
+                    run.batch = Some(0);
+                    self.back_up_if(|_| false, &mut run, feed, callbacks)?;
                     0
                 }
             };
@@ -392,11 +393,7 @@ impl Model {
                 run.logs = self.compiled()?.logs();
                 callbacks.on_train_batch_end(self, step, &run.logs)?;
                 run.batch = Some(step + 1);
-                // Where the epoch cannot go on in its middle, the backup from before it is kept.
-                let interrupted = self.interrupted && self.compiled()?.metric_without_state().is_none();
-                if callbacks.backup().is_some_and(|backup| interrupted || backup.is_due()) {
-                    self.back_up(&mut run, feed, callbacks)?;
-                }
+                self.back_up_if(BackupAndRestore::is_due, &mut run, feed, callbacks)?;
             }
             if self.interrupted && callbacks.backup().is_some() {
                 break;
@@ -437,11 +434,27 @@ impl Model {
         {
             eprintln!(
                 "cornu: the loss was NaN or infinite first in epoch {}, batch {}; try a lower learning rate, clipnorm, or scaled inputs",
-                epoch + 1,
-                batch + 1
+                epoch.saturating_add(1),
+                batch.saturating_add(1)
             );
         }
         Ok(run.history)
+    }
+
+    /// [Backs up](Self::back_up) within an epoch, if one is due or training was interrupted.
+    fn back_up_if(
+        &mut self,
+        due: impl Fn(&BackupAndRestore) -> bool,
+        run: &mut Run,
+        feed: &Feed<'_>,
+        callbacks: &mut CallbackList<'_>,
+    ) -> Result<()> {
+        // Where the epoch cannot go on in its middle, the backup from before it is kept.
+        let interrupted = self.interrupted && self.compiled()?.metric_without_state().is_none();
+        match callbacks.backup().is_some_and(|backup| interrupted || due(backup)) {
+            true => self.back_up(run, feed, callbacks),
+            false => Ok(()),
+        }
     }
 
     /// Writes all of it to the file of the backup among the callbacks.

@@ -115,8 +115,9 @@ impl Model {
             Batches::Rows(n) => self.predict_arrays(&x, n, batch_size, &mut callbacks),
         };
         // Also after an error: what a callback has changed for the prediction is set right again.
-        callbacks.on_predict_end(self)?;
-        outputs
+        let ended = callbacks.on_predict_end(self);
+        let outputs = outputs?;
+        ended.map(|()| outputs)
     }
 
     /// As [`predict_all`](Self::predict_all), for the first `n` rows of arrays.

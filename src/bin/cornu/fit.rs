@@ -17,6 +17,8 @@ pub fn run(args: &args::Fit) -> Result<()> {
     }
     let data = Data::read(&model, &args.data)?;
     let verbose: u8 = args.verbose.parse().unwrap_or(1);
+    // It stays until the model is in its file.
+    let mut backup = args.backup.as_ref().map(|folder| BackupAndRestore::new(folder).delete_checkpoint(false));
     let mut options = Fit::new()
         .epochs(args.epochs)
         .batch_size(args.batch_size)
@@ -24,8 +26,8 @@ pub fn run(args: &args::Fit) -> Result<()> {
         .validation_split(args.validation_split)
         .verbose(verbose)
         .callback(StopOnInterrupt::new());
-    if let Some(folder) = &args.backup {
-        options = options.callback(BackupAndRestore::new(folder));
+    if let Some(backup) = &mut backup {
+        options = options.callback(backup);
     }
     if let Some(weights) = data.weights() {
         options = options.sample_weight(weights);
@@ -44,7 +46,7 @@ pub fn run(args: &args::Fit) -> Result<()> {
     if model.is_interrupted() {
         end_interrupted(args, history.epochs().len());
     }
-    Ok(())
+    backup.map_or(Ok(()), |backup| backup.remove())
 }
 
 /// Says where what was trained until Ctrl-C is, and ends the process as one that was interrupted.

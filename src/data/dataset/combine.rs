@@ -32,7 +32,8 @@ impl Dataset {
         self.then(Simple { above: self.stage.clone(), does: Does::Take(n) })
     }
 
-    /// All but the first `n` elements, which are not made.
+    /// All but the first `n` elements, which are not made, unless a stage before must know them: a filter, what a generator
+    /// gives, and what a [`prefetch`](Self::prefetch) makes ahead.
     pub fn skip(&self, n: usize) -> Dataset {
         self.then(Simple { above: self.stage.clone(), does: Does::Skip(n) })
     }

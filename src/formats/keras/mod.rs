@@ -80,7 +80,9 @@ pub(super) fn load(path: &Path, compile: bool) -> Result<Model> {
 /// configuration. `group` is the model's, as in the file of weights.
 fn fill_vocabularies(model: &mut Value, group: &str, archive: &HashMap<String, Vec<u8>>) -> Result<()> {
     let mut counts: HashMap<String, usize> = HashMap::new();
-    for layer in model["config"]["layers"].as_array_mut().into_iter().flatten() {
+    // What is no model, or no layer, is told by whoever makes one of it.
+    let layers = model.get_mut("config").and_then(|config| config.get_mut("layers")).and_then(Value::as_array_mut);
+    for layer in layers.into_iter().flatten() {
         let class = layer["class_name"].as_str().map(snake_case).unwrap_or_default();
         let n = counts.entry(class.clone()).or_default();
         let name = if *n == 0 { class.clone() } else { format!("{class}_{n}") };
@@ -88,14 +90,18 @@ fn fill_vocabularies(model: &mut Value, group: &str, archive: &HashMap<String, V
         let place = format!("{group}layers/{name}/");
         match class.as_str() {
             "functional" | "sequential" => fill_vocabularies(layer, &place, archive)?,
-            "integer_lookup" if layer["config"]["vocabulary"].is_null() => {
+            "integer_lookup" => {
+                let Some(Value::Object(config)) = layer.get_mut("config") else { continue };
+                if config.get("vocabulary").is_some_and(|vocabulary| !vocabulary.is_null()) {
+                    continue;
+                }
                 let member = format!("assets/{place}vocabulary.txt");
                 let Some(bytes) = archive.get(&member) else { continue };
                 let numbers =
                     String::from_utf8_lossy(bytes).lines().map(|line| line.trim().parse::<i64>().ok()).collect();
                 let numbers: Option<Vec<i64>> = numbers;
                 let wrong = || Error::Format(format!("member '{member}' is no list of whole numbers"));
-                layer["config"]["vocabulary"] = json!(numbers.ok_or_else(wrong)?);
+                config.insert("vocabulary".to_owned(), json!(numbers.ok_or_else(wrong)?));
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The loudness of a sound in bands that the ear takes to be of equal width, over time (Keras: `MelSpectrogram`).
 ///
 /// Input `(batch, samples)`, or with more axes in front of the last; output `(batch, num_mel_bins, frames)` with
-/// `samples / sequence_stride + 1` frames. Each frame is centred at a multiple of the stride, with the sound reflected at
+/// `samples / sequence_stride + 1` frames (with an odd `fft_length` `(samples - 1) / sequence_stride + 1`). Each frame is centred at a multiple of the stride, with the sound reflected at
 /// its ends, so that it must have more than `fft_length / 2` samples. Its frequencies' magnitudes to the power `mag_exp`
 /// are summed in triangles that are even on the mel scale (`1127 ln(1 + f / 700)`), and become decibels below `ref_power`.
 ///
@@ -186,6 +186,8 @@ impl Layer for MelSpectrogram {
             self.fft_length,
             self.sequence()
         );
+        let bands = self.num_mel_bins;
+        ensure!(bands <= 1 << 16, Argument, "num_mel_bins is {bands}; it must be at most 65536");
         if let Some(SignalWindow::Named(name)) = &self.window {
             ensure!(
                 name == "hann" || name == "hamming",

@@ -72,6 +72,18 @@ mod tests {
     }
 
     #[test]
+    fn silence_has_no_angle_and_passes_no_gradient() {
+        let layer = STFTSpectrogram::new().mode(SpectrogramMode::Angle).frame_length(4);
+        let mut model = Sequential::new().with_seed(1);
+        model.add(Input::new([12, 1])).add(layer);
+        model.compile("sgd", "mse", ()).unwrap();
+        let before = model.get_weights();
+        let (x, y) = (ndarray::Array3::<f32>::zeros((2, 12, 1)), ndarray::Array3::<f32>::ones((2, 5, 3)));
+        model.train_on_batch(&x, &y).unwrap();
+        assert_eq!(model.get_weights(), before);
+    }
+
+    #[test]
     fn loudness_does_not_depend_on_other_sounds() {
         let layer = || MelSpectrogram::new().fft_length(16).sequence_stride(8).num_mel_bins(3).top_db(10.0);
         let sound = |loud: f32| (0..40).map(move |i| ((i * 7 % 11) as f32 - 5.0) * loud);
@@ -96,6 +108,12 @@ mod tests {
             (STFTSpectrogram::new().window("han"), "did you mean 'hann'"),
             (STFTSpectrogram::new().frame_length(4).window(vec![1.0; 5]), "5 values for frames of 4"),
             (STFTSpectrogram::new().frame_length(1), "frame_length is 1"),
+            (
+                STFTSpectrogram::new().frame_length(usize::MAX),
+                "frame_length is 18446744073709551615; it must be at most",
+            ),
+            (STFTSpectrogram::new().frame_length(1 << 62), "frame_length is 4611686018427387904; it must be at most"),
+            (STFTSpectrogram::new().fft_length(1 << 25), "fft_length is 33554432; it must be at most"),
         ] {
             let error = layer.check().unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
@@ -105,6 +123,7 @@ mod tests {
             (MelSpectrogram::new().fft_length(1000).sequence_length(1001), "fft_length is 1000"),
             (MelSpectrogram::new().min_freq(9000.0), "they must rise"),
             (MelSpectrogram::new().num_mel_bins(0), "num_mel_bins is 0"),
+            (MelSpectrogram::new().num_mel_bins((1 << 16) + 1), "num_mel_bins is 65537; it must be at most"),
             (MelSpectrogram::new().sequence_stride(0), "sequence_stride is 0"),
         ] {
             let error = layer.check().unwrap_err().to_string();

@@ -219,6 +219,10 @@ impl Layer for STFTSpectrogram {
     }
 
     fn check(&self) -> Result<()> {
+        // First of all: what follows takes as long as frames are.
+        for (name, n) in [("frame_length", self.frame_length), ("fft_length", self.fft_length.unwrap_or(2))] {
+            ensure!(n <= 1 << 24, Argument, "{name} is {n}; it must be at most 16777216");
+        }
         ensure!(self.frame_length > 1, Argument, "frame_length is {}; it must be at least 2", self.frame_length);
         ensure!(
             (1..=self.frame_length).contains(&self.step()),
@@ -338,6 +342,8 @@ impl Layer for STFTSpectrogram {
                 SpectrogramMode::Imag => d_imag[at] = g,
                 SpectrogramMode::Stft if f < bins => d_real[at] = g,
                 SpectrogramMode::Stft => d_imag[at] = g,
+                // Silence has no angle, and any change gives it one.
+                SpectrogramMode::Angle if power() == 0.0 => (d_real[at], d_imag[at]) = (0.0, 0.0),
                 SpectrogramMode::Angle => {
                     (d_real[at], d_imag[at]) = (-g * im[at] / power(), g * re[at] / power());
                 }

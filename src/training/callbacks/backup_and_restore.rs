@@ -21,8 +21,10 @@ const PREVIOUS: &str = "training.previous.backup";
 /// batch and the place in the data, the running loss and metrics of the epoch, the history so far, and what the other
 /// callbacks count (patience, best values, best weights).
 ///
-/// The same program means: the same model, optimizer and data, batches of the same size. What differs and shows is an
-/// error that says so. `epochs` may grow. A model without a seed of its own goes on with that of the backup; but data that
+/// The same program means: the same model, optimizer and data, batches of the same size. Compared are names and shapes of
+/// weights, the optimizer with its arguments, the batch size, `steps_per_epoch`, of arrays the number of samples and
+/// `shuffle`, how many outputs and metrics there are, and the names of callbacks with a state: what differs is an error that
+/// says so. `epochs` may grow. A model without a seed of its own goes on with that of the backup; but data that
 /// the program itself draws at random needs a seed, as do datasets before [`split`](crate::data::Dataset::split). Closures
 /// such as a [`LearningRateScheduler`](super::LearningRateScheduler)'s must not remember anything. When a run goes on,
 /// `on_train_begin` is called, then [`restore`](Callback::restore), and no hook twice for the same moment, except that
@@ -97,10 +99,49 @@ impl BackupAndRestore {
     }
 
     /// Whether to remove the backup when training has come to its end. Default: yes. If it stays, starting the program
-    /// again gives the trained model and the history at once, or trains on if `epochs` has grown.
+    /// again gives the trained model and the history at once, or trains on if `epochs` has grown. (With
+    /// [`save_freq`](Self::save_freq) it is that of the last batches, from which the rest is trained again.)
+    ///
+    /// A program that saves the model at its end would lose it if it were ended between `fit` and that: let the backup stay,
+    /// save, and then [remove](Self::remove) it.
     pub fn delete_checkpoint(mut self, delete: bool) -> Self {
         self.delete_checkpoint = delete;
         self
+    }
+
+    /// Removes the backup, as the end of training does: for one that [stays](Self::delete_checkpoint). It is no mistake if
+    /// there is none.
+    ///
+    /// ```
+    /// use cornu::prelude::*;
+    /// # let temp = tempfile::tempdir().unwrap();
+    /// # let (folder, file) = (temp.path().join("backup"), temp.path().join("model.cornu"));
+    /// # let (x, y) = (ndarray::arr2(&[[1.0], [2.0]]), ndarray::arr2(&[[2.0], [4.0]]));
+    /// let mut model = Sequential::new();
+    /// model.add(Input::new([1])).add(Dense::new(1));
+    /// model.compile("sgd", "mse", ())?;
+    /// let mut backup = BackupAndRestore::new(&folder).delete_checkpoint(false);
+    /// model.fit(&x, &y, Fit::new().epochs(2).verbose(0).callback(&mut backup))?;
+    /// model.save(&file)?;
+    /// backup.remove()?;
+    /// assert!(!folder.exists());
+    /// # Ok::<(), cornu::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        for path in [self.path(), self.folder.join(PREVIOUS)] {
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(path, source)).at(|| NAME.to_owned());
+                }
+                _ => {}
+            }
+        }
+        // Others may keep something there.
+        let _ = fs::remove_dir(&self.folder);
+        Ok(())
     }
 
     /// The file of the backup.
@@ -155,20 +196,7 @@ impl BackupAndRestore {
     /// Training has come to its end, or will go on another time.
     pub(crate) fn end(&mut self, finished: bool) -> Result<()> {
         self.at_work = false;
-        if !finished || !self.delete_checkpoint {
-            return Ok(());
-        }
-        for path in [self.path(), self.folder.join(PREVIOUS)] {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io(path, source)).at(|| NAME.to_owned());
-                }
-                _ => {}
-            }
-        }
-        // Others may keep something there.
-        let _ = fs::remove_dir(&self.folder);
-        Ok(())
+        if finished && self.delete_checkpoint { self.remove() } else { Ok(()) }
     }
 
     /// What is left of backups that were being written when their process ended.
@@ -203,6 +231,11 @@ impl Found {
 
     pub fn backup(&self) -> Result<Backup<'_>> {
         self.explain(Backup::decode(&self.bytes))
+    }
+
+    /// Without the content of the file, which nobody needs once the run goes on.
+    pub fn without_bytes(self) -> Self {
+        Found { bytes: Vec::new(), ..self }
     }
 
     /// An error with the file and what to do.

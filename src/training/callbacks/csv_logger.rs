@@ -135,19 +135,20 @@ impl Callback for CSVLogger {
 
     fn state(&self) -> Result<Option<State>> {
         // What the backup knows of must be on the disk before it.
-        let length = match (&self.columns, &self.file) {
-            (Some(_), Some(file)) => {
+        let length = match &self.file {
+            Some(file) => {
                 let length = file.sync_data().and_then(|()| file.metadata()).map(|file| file.len());
                 length.map_err(|source| Error::io(&self.path, source))?
             }
-            _ => 0,
+            None => 0,
         };
         State::of(&(&self.columns, length)).map(Some)
     }
 
     fn restore(&mut self, state: &State) -> Result<()> {
         let (columns, length): (Option<Vec<String>>, u64) = state.get()?;
-        if columns.is_none() {
+        if columns.is_none() && !self.append {
+            // No line was written yet, and what is there goes with the first one.
             return Ok(());
         }
         self.columns = columns;

@@ -14,9 +14,13 @@ use std::sync::{Mutex, PoisonError};
 /// the batch, and the same program goes on from there when it is started again.
 /// [`Model::is_interrupted`] tells afterwards.
 ///
-/// It works while `fit` runs; before and afterwards Ctrl-C ends the process as ever. Only one handler of the signal can
-/// be installed in a process: a program that has its own calls [`Model::interrupt_training`] in a callback of its own.
-/// With the feature `interrupt`.
+/// A metric of one's own that does not tell its [`state`](crate::metrics::Metric::state) allows no backup in the middle of
+/// an epoch: then the program goes on from the last one after an epoch.
+///
+/// It works while `fit` runs; before and afterwards Ctrl-C ends the process as ever. (After a `fit` that failed it does so
+/// when the callback is dropped, which is later where it was lent.) Only one handler of the signal can be installed in a
+/// process: a program that has its own calls [`Model::interrupt_training`] in a callback of its own. With the feature
+/// `interrupt`.
 ///
 /// ```
 /// use cornu::prelude::*;
@@ -45,7 +49,7 @@ impl StopOnInterrupt {
         Self::default()
     }
 
-    fn install() -> Result<()> {
+    fn listen(&mut self) -> Result<()> {
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*installed {
             // Runs on a thread of its own.
@@ -60,10 +64,19 @@ impl StopOnInterrupt {
             })?;
             *installed = true;
         }
+        // Who listens changes under the lock.
+        if !std::mem::replace(&mut self.listens, true) {
+            if LISTENERS.load(Ordering::SeqCst) == 0 {
+                // The handler may have come too late for the last run; that was not meant for this one.
+                PRESSED.store(false, Ordering::SeqCst);
+            }
+            LISTENERS.fetch_add(1, Ordering::SeqCst);
+        }
         Ok(())
     }
 
     fn leave(&mut self) {
+        let _lock = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::take(&mut self.listens) && LISTENERS.fetch_sub(1, Ordering::SeqCst) == 1 {
             PRESSED.store(false, Ordering::SeqCst);
         }
@@ -79,11 +92,7 @@ impl Drop for StopOnInterrupt {
 
 impl Callback for StopOnInterrupt {
     fn on_train_begin(&mut self, _model: &mut Model) -> Result<()> {
-        Self::install()?;
-        if !std::mem::replace(&mut self.listens, true) {
-            LISTENERS.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(())
+        self.listen()
     }
 
     fn on_train_batch_end(&mut self, model: &mut Model, _batch: usize, _logs: &Logs) -> Result<()> {

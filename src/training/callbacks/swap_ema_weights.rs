@@ -35,6 +35,8 @@ pub struct SwapEMAWeights {
     swap_on_epoch: bool,
     /// The weights whose place the averages have taken.
     aside: Option<Vec<Tensor>>,
+    /// Where they belong, and the version that is there meanwhile.
+    places: Vec<(Param, u64)>,
 }
 
 impl SwapEMAWeights {
@@ -51,12 +53,11 @@ impl SwapEMAWeights {
     }
 
     fn swap_in(&mut self, model: &Model) -> Result<()> {
-        if self.aside.is_none() {
-            let compiled = model.compiled()?;
-            self.aside = Some(compiled.weights.iter().map(Param::value).collect());
-            model.put_averages()?;
-        }
-        Ok(())
+        // A run that failed may have left them there.
+        self.put_back()?;
+        self.aside = Some(model.compiled()?.weights.iter().map(Param::value).collect());
+        model.put_averages()?;
+        self.note(model)
     }
 
     fn swap_back(&mut self, model: &Model) -> Result<()> {
@@ -68,6 +69,22 @@ impl SwapEMAWeights {
         Ok(())
     }
 
+    /// Notes the weights as they are now.
+    fn note(&mut self, model: &Model) -> Result<()> {
+        let weights = model.compiled()?.weights.iter();
+        self.places = weights.map(|weight| (weight.clone(), weight.version())).collect();
+        Ok(())
+    }
+
+    /// Puts the weights back where they were taken from, but for those that someone else has set since then.
+    fn put_back(&mut self) -> Result<()> {
+        let values = self.aside.take().unwrap_or_default();
+        let places = self.places.drain(..).zip(values);
+        places
+            .filter(|((weight, version), _)| weight.version() == *version)
+            .try_for_each(|((weight, _), value)| weight.set(value))
+    }
+
     fn check(model: &Model) -> Result<()> {
         let averages = model.compiled()?.optimizer.options().use_ema;
         ensure!(averages, Argument, "{NAME} needs an optimizer that keeps averages: use_ema(true)");
@@ -75,10 +92,18 @@ impl SwapEMAWeights {
     }
 }
 
+impl Drop for SwapEMAWeights {
+    /// A run that failed did not say that it was over: nothing is lost by that.
+    fn drop(&mut self) {
+        let _ = self.put_back();
+    }
+}
+
 impl Callback for SwapEMAWeights {
     fn on_train_begin(&mut self, model: &mut Model) -> Result<()> {
-        // An evaluation that failed may have left them there.
-        self.swap_back(model)?;
+        // A run that failed may have left them there.
+        self.put_back()?;
+        self.note(model)?;
         Self::check(model)
     }
 
@@ -93,6 +118,7 @@ impl Callback for SwapEMAWeights {
     fn on_train_end(&mut self, _model: &mut Model, _logs: &Logs) -> Result<()> {
         // The averages have taken the weights' place for good.
         self.aside = None;
+        self.places.clear();
         Ok(())
     }
 
