@@ -1,6 +1,7 @@
 //! What the progress bar costs: the share of an epoch of LeNet-5 that its hooks take.
 //!
 //! `cargo bench --bench progress`, in a terminal, where the bar moves. Where there is none it is a line an epoch.
+use cornu::applications::LeNet5;
 use cornu::prelude::*;
 use cornu::training::callbacks::{Params, ProgbarLogger};
 use std::time::{Duration, Instant};
@@ -42,17 +43,7 @@ fn main() -> Result<()> {
     let (train, _) = datasets::mnist::load("examples/data/mnist")?;
     let x = train.x.mapv(|pixel| f32::from(pixel) / 255.0);
     for batch_size in [32, 128] {
-        let mut model = Sequential::new().with_seed(1);
-        model
-            .add(Input::new([28, 28, 1]))
-            .add(Conv2D::new(6, 5).padding(Padding::Same).activation("relu"))
-            .add(MaxPooling2D::new(2))
-            .add(Conv2D::new(16, 5).activation("relu"))
-            .add(MaxPooling2D::new(2))
-            .add(Flatten::new())
-            .add(Dense::new(120).activation("relu"))
-            .add(Dense::new(84).activation("relu"))
-            .add(Dense::new(10).activation("softmax"));
+        let mut model = LeNet5::new().seed(1).build()?;
         model.compile(Sgd::new(0.01).momentum(0.9), "sparse_categorical_crossentropy", ["accuracy"])?;
         let mut timed = Timed { bar: ProgbarLogger::new(1), spent: Duration::ZERO };
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and the time that they are stamped with.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};

@@ -343,11 +343,10 @@ impl Model {
     /// Another model of the same layers, not compiled.
     fn twin(&self) -> Model {
         Model {
-            seed: self.seed,
             chain: self.chain.clone(),
             pending: self.pending.clone(),
             graph: self.graph.clone(),
-            ..Model::empty(&self.name)
+            ..Model::empty_seeded(&self.name, self.seed)
         }
     }
 

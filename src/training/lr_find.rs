@@ -359,6 +359,8 @@ mod tests {
             smoothed: vec![9.0, 1.0, 5.0, 4.9, 4.0, 2.0, 1.9, 1.95, 3.0, 9.0],
             diverged: true,
         };
+        // Right behind the first tenth, and the least value.
+        assert_eq!(found.suggestion(), Some(found.rates[1]));
         // The rates of the first and last are not asked for, nor what comes behind the least value.
         let rising = LrFound { smoothed: (0..10).map(f64::from).collect(), ..found.clone() };
         assert_eq!(rising.suggestion(), None);
