@@ -185,10 +185,11 @@ impl Model {
 
     pub(crate) fn built(&self) -> Result<&Graph> {
         self.graph.as_ref().ok_or_else(|| {
-            Error::State(format!(
-                "model '{}' is not built: its input shape is not known yet. Add an Input layer first, or call build_for or fit",
-                self.name
-            ))
+            let how = match self.starts_with_input() {
+                true => "call build, compile or fit",
+                false => "its input shape is not known yet. Add an Input layer first, or call build_for or fit",
+            };
+            Error::State(format!("model '{}' is not built: {how}", self.name))
         })
     }
 

@@ -37,8 +37,9 @@ impl Filters {
     /// the shape `(height, width, input channels, filters)`. The layer of a model inside is had by the path `base/conv`.
     ///
     /// # Errors
-    /// When the model has no such layer, or the layer no such weight.
+    /// When the model is not built, has no such layer, or the layer no such weight.
     pub fn of(model: &Model, layer: &str) -> Result<Self> {
+        model.built()?;
         let handle = layer_at(model, layer)?;
         let weights = handle.weights();
         let kernel = weights.first().ok_or_else(|| Error::Argument(format!("layer '{layer}' has no weights")))?.value();
@@ -165,6 +166,8 @@ mod tests {
     fn filters_of_a_transposed_convolution_come_first() {
         let mut model = Sequential::new().with_seed(1);
         model.add(Input::new([4, 4, 3])).add(Conv2DTranspose::new(5, 2).name("up"));
+        let error = Filters::of(&model, "up").unwrap_err().to_string();
+        assert!(error.contains("is not built: call build, compile or fit"), "{error}");
         model.build().unwrap();
         let kernel = model.get_weights().remove(0);
         assert_eq!(kernel.shape(), [2, 2, 5, 3]);
