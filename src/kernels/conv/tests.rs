@@ -419,6 +419,7 @@ fn winograds_way_agrees_with_the_reference() {
             if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
         };
         on_each(|| {
+            // Kernels of both sizes, which are worked on differently.
             let packed = Packed::new(g.winograd_layout().unwrap(), &kernel);
             let mut y = if sum { old.clone() } else { vec![f32::NAN; g.output_len()] };
             g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut y, &workspace);

@@ -5,13 +5,16 @@
 //! instead of 9 for each of 16 cells (Lavin & Gray, *Fast algorithms for convolutional neural networks*, 2016). The
 //! turned kernel is made once for each version of the weights and kept. Since the factors are not 1, results differ from
 //! those of other ways by some more rounding errors: see the tests for how much.
+//!
+//! There is much more to move than to multiply, so what is between lies tile by tile, in the order in which it is made
+//! and used up, and what the next tile reads and writes is asked for while one is turned.
 
 use super::{Conv2d, Epilogue};
 use crate::kernels::packed::Packed;
-use crate::kernels::product::product;
-use crate::kernels::scratch::{LINE, Scratch};
+use crate::kernels::product::product_at;
+use crate::kernels::scratch::{Aligned, LINE, Scratch};
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{End, Reading, Start};
+use crate::kernels::tile::{End, Reading, Sizes, Start, split};
 use crate::runtime::{Workspace, threads};
 use std::ops::Range;
 
@@ -24,11 +27,17 @@ pub(in crate::kernels) const POINTS: usize = SEEN * SEEN;
 
 /// With fewer channels there is too little to multiply, ...
 const LEAST_CHANNELS: usize = 32;
-/// ... and with fewer output cells reading the turned kernel, which has four times as many values, takes longer than it
-/// saves.
-const LEAST_CELLS: usize = 400;
-/// What is between the products of so many tiles has at most this many values.
-const BAND_LEN: usize = 1 << 21;
+/// ... with fewer output cells tiles are products of few rows, ...
+const LEAST_CELLS: usize = 128;
+/// ... and if the turned kernel, which has four times as many values, has more than this for each of them, reading it
+/// takes longer than it saves.
+const VALUES_PER_CELL: usize = 1 << 15;
+/// A turned kernel of so many values is read again for every few tiles, which a thread works on from first to last: what
+/// is between, up to so many values, stays in its core's second-level cache. A larger one is read once for ...
+const SMALL_KERNEL: usize = if cfg!(test) { POINTS * 48 * 48 } else { 5 << 19 };
+const SMALL_BAND: usize = 1 << 17;
+/// ... so many tiles that what is between has this many values, on which all threads work.
+const LARGE_BAND: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
 /// Tiles that a thread turns at once.
 const PIECE: usize = 16;
 
@@ -62,6 +71,7 @@ impl Conv2d {
             && self.groups == 1
             && self.in_c.min(self.out_c) >= LEAST_CHANNELS
             && self.positions() >= LEAST_CELLS
+            && self.turned_kernel_len() <= VALUES_PER_CELL * self.positions()
     }
 
     /// Rows and columns of tiles.
@@ -81,55 +91,86 @@ impl Conv2d {
     ) {
         let [rows, cols] = self.tiles();
         let all = self.batch * rows * cols;
-        let band = (BAND_LEN / (POINTS * (self.in_c + self.out_c))).clamp(PIECE, all.max(PIECE));
-        // A line of the cache more, so that the points of a tile do not all fall into the same set of it.
-        let [turned_step, sums_step] = [self.in_c, self.out_c].map(|channels| band * channels + LINE);
-        let mut turned = workspace.take(POINTS * turned_step);
-        let mut sums = workspace.take(POINTS * sums_step);
-        for first in (0..all).step_by(band) {
-            let tiles = first..(first + band).min(all);
-            let count = tiles.len();
-            let mut pieces: Vec<Range<usize>> =
-                (tiles.clone()).step_by(PIECE).map(|at| at..(at + PIECE).min(tiles.end)).collect();
-            let to = &Out(turned.as_mut_ptr(), turned.len());
-            threads::for_each(&mut pieces, |_, piece| {
-                let at = piece.start - first;
-                let &Out(to, len) = to;
-                assert!(at + piece.len() <= band && len == POINTS * turned_step, "a piece is turned outside");
-                isa.run(Turn { g: self, x, tiles: piece.clone(), to, at, step: turned_step });
-            });
-            let mut points: Vec<&mut [f32]> = sums.chunks_exact_mut(sums_step).collect();
-            threads::for_each(&mut points, |point, sums| {
-                let left = &turned[point * turned_step..][..count * self.in_c];
-                let reading = Reading::Rows(self.in_c);
-                let right = kernel.group(point);
-                let sums = &mut sums[..count * self.out_c];
-                product(isa, left, reading, count, self.in_c, &right, Start::Zero, End::Plain, sums, self.out_c);
-            });
-            let to = &Out(y.as_mut_ptr(), y.len());
-            threads::for_each(&mut pieces, |_, piece| {
-                let at = piece.start - first;
-                let &Out(y, len) = to;
-                let stored = epilogue.stored(self.output_len());
-                assert!(len == stored && at + piece.len() <= count, "a piece is turned back outside");
-                isa.run(TurnBack { g: self, sums: &sums, tiles: piece.clone(), at, step: sums_step, epilogue, y });
+        let len = self.turned_len() + self.sums_len();
+        let y = &Out(y.as_mut_ptr(), y.len());
+        if self.turned_kernel_len() <= SMALL_KERNEL {
+            // As many as give whole tiles of the products.
+            let rows = Sizes::of(isa).rows(self.out_c);
+            let mut bands: Vec<_> = split(all, (SMALL_BAND / len / rows).max(1) * rows).collect();
+            return threads::for_each(&mut bands, |_, tiles| {
+                let mut memory = Scratch::take(tiles.len() * len);
+                self.winograd_band(isa, x, kernel, epilogue, y, tiles.clone(), &mut memory);
             });
         }
-        workspace.give(turned);
-        workspace.give(sums);
+        let band = (LARGE_BAND / len).clamp(1, all.max(1));
+        let mut memory = Aligned::take(band * len, workspace);
+        for tiles in split(all, band) {
+            self.winograd_band(isa, x, kernel, epilogue, y, tiles, &mut memory);
+        }
+        memory.give(workspace);
+    }
+
+    /// Values of the kernel when it is turned.
+    fn turned_kernel_len(&self) -> usize {
+        POINTS * self.in_c * self.out_c
+    }
+
+    /// Values that a tile of the input is turned into: its points follow each other. A line of the cache more, so that the tiles
+    /// of a point do not all fall into the same set of it.
+    fn turned_len(&self) -> usize {
+        POINTS * self.in_c + LINE
+    }
+
+    /// The same of the products.
+    fn sums_len(&self) -> usize {
+        POINTS * self.out_c + LINE
+    }
+
+    /// Some tiles from first to last, with memory for all that is between.
+    #[allow(clippy::too_many_arguments)]
+    fn winograd_band(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        kernel: &Packed,
+        epilogue: Epilogue,
+        y: &Out,
+        tiles: Range<usize>,
+        memory: &mut [f32],
+    ) {
+        let (turned_len, sums_len) = (self.turned_len(), self.sums_len());
+        let (turned, sums) = memory.split_at_mut(tiles.len() * turned_len);
+        let sums = &mut sums[..tiles.len() * sums_len];
+        let pieces = || tiles.clone().step_by(PIECE).map(|at| at..(at + PIECE).min(tiles.end));
+        let mut parts: Vec<_> = pieces().zip(turned.chunks_mut(PIECE * turned_len)).collect();
+        threads::for_each(&mut parts, |_, (tiles, to)| isa.run(Turn { g: self, x, tiles: tiles.clone(), to }));
+        let to = &Out(sums.as_mut_ptr(), sums.len());
+        threads::for_each(&mut [(); POINTS], |point, ()| {
+            let (left, right) = (&turned[point * self.in_c..], kernel.group(point));
+            let (reading, first) = (Reading::Rows(turned_len), point * self.out_c);
+            let &Out(to, len) = to;
+            assert!(first <= len, "sums of a point outside");
+            // SAFETY: `sums` is borrowed for as long as this runs, and each point has columns of its own.
+            unsafe {
+                let to = (to.add(first), len - first);
+                product_at(isa, left, reading, tiles.len(), self.in_c, &right, Start::Zero, End::Plain, to, sums_len);
+            }
+        });
+        let mut parts: Vec<_> = pieces().zip(sums.chunks(PIECE * sums_len)).collect();
+        threads::for_each(&mut parts, |_, (tiles, sums)| {
+            let &Out(y, len) = y;
+            assert_eq!(len, epilogue.stored(self.output_len()), "length of the output");
+            isa.run(TurnBack { g: self, sums, tiles: tiles.clone(), epilogue, y });
+        });
     }
 }
 
-/// Turns what some tiles see: the numbers of a point and a tile lie side by side, the tiles of a point follow each
-/// other.
+/// Turns what some tiles see.
 struct Turn<'a> {
     g: &'a Conv2d,
     x: &'a [f32],
     tiles: Range<usize>,
-    /// Valid for all points, `step` values each; nobody else uses the places of these tiles, which begin `at`.
-    to: *mut f32,
-    at: usize,
-    step: usize,
+    to: &'a mut [f32],
 }
 
 impl Work for Turn<'_> {
@@ -137,9 +178,10 @@ impl Work for Turn<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let Turn { g, x, tiles, to, at, step: point_step } = self;
+        let Turn { g, x, tiles, to } = self;
         let ([rows, cols], c) = (g.tiles(), g.in_c);
         assert_eq!(x.len(), g.input_len(), "values of the input");
+        assert!(to.len() >= tiles.len() * g.turned_len(), "tiles are turned outside");
         let mut border = Scratch::take(POINTS * c);
         for (i, tile) in tiles.enumerate() {
             let (image, row, col) = (tile / (rows * cols), tile / cols % rows * TILE, tile % cols * TILE);
@@ -168,20 +210,45 @@ impl Work for Turn<'_> {
                 // SAFETY: the six rows of six cells are in `from`, as asserted; the caller of this gave all points of
                 // the tile; masked channels are neither read nor written; the caller has the instruction set.
                 unsafe {
-                    let mask = L::first(c - channel);
                     let from = from.as_ptr().add(channel);
-                    let mut lines = [[L::splat(0.0); SEEN]; SEEN];
-                    for (dy, line) in lines.iter_mut().enumerate() {
-                        *line = turn::<L>(std::array::from_fn(|dx| L::load_part(from.add(dy * step + dx * c), mask)));
-                    }
-                    for dx in 0..SEEN {
-                        let turned = turn::<L>(lines.map(|line| line[dx]));
-                        for (dy, value) in turned.into_iter().enumerate() {
-                            let point = dy * SEEN + dx;
-                            value.store_part(to.add(point * point_step + (at + i) * c + channel), mask);
-                        }
+                    let to = to.as_mut_ptr().add(i * g.turned_len() + channel);
+                    if c - channel >= L::LEN {
+                        turn_cells::<L, true>(from, step, c, to, L::LEN);
+                    } else {
+                        turn_cells::<L, false>(from, step, c, to, c - channel);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Turns some channels of 6 x 6 cells: a whole vector, or some.
+///
+/// # Safety
+/// They are valid in `from`, whose lines are `step` and whose cells are `c` values apart, and in all points of `to`,
+/// also `c` values apart. The processor must have the instruction set.
+#[inline(always)]
+unsafe fn turn_cells<L: Lanes, const WHOLE: bool>(from: *const f32, step: usize, c: usize, to: *mut f32, some: usize) {
+    // SAFETY: as promised.
+    unsafe {
+        let mask = L::first(some);
+        let load = |at: *const f32| if WHOLE { L::load(at) } else { L::load_part(at, mask) };
+        let mut lines = [[L::splat(0.0); SEEN]; SEEN];
+        for dy in 0..SEEN {
+            for dx in SEEN..SEEN + TILE {
+                // What the next tile sees.
+                L::prefetch(from.wrapping_add(dy * step + dx * c));
+            }
+        }
+        for (dy, line) in lines.iter_mut().enumerate() {
+            *line = turn::<L>(std::array::from_fn(|dx| load(from.add(dy * step + dx * c))));
+        }
+        for dx in 0..SEEN {
+            let turned = turn::<L>(lines.map(|line| line[dx]));
+            for (dy, value) in turned.into_iter().enumerate() {
+                let to = to.add((dy * SEEN + dx) * c);
+                if WHOLE { value.store(to) } else { value.store_part(to, mask) }
             }
         }
     }
@@ -214,11 +281,8 @@ unsafe fn turn<L: Lanes>(d: [L; SEEN]) -> [L; SEEN] {
 /// Makes the results of some tiles from the sums of their products.
 struct TurnBack<'a> {
     g: &'a Conv2d,
-    /// `step` values of each point; those of these tiles begin `at`.
     sums: &'a [f32],
     tiles: Range<usize>,
-    at: usize,
-    step: usize,
     /// Windows that are pooled are 2 x 2: no tile cuts one.
     epilogue: Epilogue<'a>,
     /// Valid for all that is stored; nobody else uses what these tiles store.
@@ -230,9 +294,9 @@ impl Work for TurnBack<'_> {
 
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let TurnBack { g, sums, tiles, at, step, epilogue, y } = self;
+        let TurnBack { g, sums, tiles, epilogue, y } = self;
         let ([rows, cols], c) = (g.tiles(), g.out_c);
-        assert!((at + tiles.len()) * c <= step && POINTS * step <= sums.len(), "a tile reads outside of its sums");
+        assert!(tiles.len() * g.sums_len() <= sums.len(), "a tile reads outside of its sums");
         assert!(
             epilogue.bias.is_none_or(|bias| bias.len() == c) && epilogue.scale.is_none_or(|scale| scale.len() == c)
         );
@@ -245,10 +309,10 @@ impl Work for TurnBack<'_> {
                 // rows and columns; masked channels are neither read nor written; the caller has the instruction set.
                 unsafe {
                     let mask = L::first(c - channel);
-                    let from = sums.as_ptr().add((at + i) * c + channel);
+                    let from = sums.as_ptr().add(i * g.sums_len() + channel);
                     let mut lines = [[L::splat(0.0); TILE]; SEEN];
                     for (dy, line) in lines.iter_mut().enumerate() {
-                        let load = |dx: usize| L::load_part(from.add((dy * SEEN + dx) * step), mask);
+                        let load = |dx: usize| L::load_part(from.add((dy * SEEN + dx) * c), mask);
                         *line = turn_back::<L>(std::array::from_fn(load));
                     }
                     let of_channel = |values: Option<&[f32]>, missing: f32| match values {
@@ -257,6 +321,15 @@ impl Work for TurnBack<'_> {
                     };
                     let (scale, bias) = (of_channel(epilogue.scale, 1.0), of_channel(epilogue.bias, 0.0));
                     let mut left = [L::splat(0.0); TILE];
+                    if epilogue.pool.is_none() {
+                        for dy in 0..TILE {
+                            for dx in TILE..2 * TILE {
+                                // Where the next tile is stored.
+                                let cell = (image * g.out_h + row + dy) * g.out_w + col + dx;
+                                L::prefetch(y.wrapping_add(cell * c + channel));
+                            }
+                        }
+                    }
                     for dx in 0..width {
                         let mut results = turn_back::<L>(lines.map(|line| line[dx]));
                         if let Some(pool) = &epilogue.pool {
