@@ -334,8 +334,8 @@ impl Predictor<'_> {
 const MOST_TOGETHER: usize = 32;
 /// ... and so few that what a layer reads and writes, this many values, stays in a core's cache.
 const CACHED: usize = 1 << 18;
-/// Of larger samples so few that what a layer reads and writes takes 32 MiB.
-const LARGE: usize = 1 << 23;
+/// Of larger samples so few that what a layer reads and writes takes 128 MiB.
+const LARGE: usize = 1 << 25;
 /// Below so many floating-point operations, some 100 µs, a single batch is not handed to the pool.
 const ALONE: f64 = 1e7;
 
