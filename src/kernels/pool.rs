@@ -309,22 +309,56 @@ impl Work for MaxForward<'_> {
             // SAFETY: the caller has the instruction set.
             return unsafe { g.for_two_by_two::<L>(visit) };
         }
+        // A comparison waits for the one before, so several vectors go side by side.
+        const SIDE: usize = 4;
         g.for_windows(|out, b, rows, cols| {
-            for channel in (0..c).step_by(L::LEN) {
-                // SAFETY: as above.
-                unsafe {
-                    let mask = L::first(c - channel);
-                    let first = x.add((b * g.in_h + rows.start) * line + cols.start * c + channel);
-                    let mut best = L::load_part(first, mask);
-                    for row in 0..rows.len() {
-                        for col in 0..cols.len() {
-                            best = best.larger(L::load_part(first.add(row * line + col * c), mask));
-                        }
-                    }
-                    best.store_part(y.add(out + channel), mask);
+            let cells = [rows.len(), cols.len()];
+            // SAFETY: as above.
+            unsafe {
+                let (x, y) = (x.add((b * g.in_h + rows.start) * line + cols.start * c), y.add(out));
+                let mut channel = 0;
+                while c - channel >= SIDE * L::LEN {
+                    largest::<L, SIDE, true>(x.add(channel), [line, c], cells, y.add(channel), L::LEN);
+                    channel += SIDE * L::LEN;
+                }
+                for channel in (channel..c).step_by(L::LEN) {
+                    largest::<L, 1, false>(x.add(channel), [line, c], cells, y.add(channel), c - channel);
                 }
             }
         });
+    }
+}
+
+/// The largest values of a window of `rows` x `cols` cells, at least one, whose rows and columns are these steps apart:
+/// of a few vectors of channels, which are whole or of which there are `some`.
+///
+/// # Safety
+/// They are valid in all cells and in `to`. The processor must have the instruction set.
+#[inline(always)]
+unsafe fn largest<L: Lanes, const VECTORS: usize, const WHOLE: bool>(
+    from: *const f32,
+    [row_step, col_step]: [usize; 2],
+    [rows, cols]: [usize; 2],
+    to: *mut f32,
+    some: usize,
+) {
+    // SAFETY: as promised.
+    unsafe {
+        let mask = L::first(some);
+        let load = |at: *const f32| if WHOLE { L::load(at) } else { L::load_part(at, mask) };
+        let mut best: [L; VECTORS] = std::array::from_fn(|v| load(from.add(v * L::LEN)));
+        for row in 0..rows {
+            for col in 0..cols {
+                let from = from.add(row * row_step + col * col_step);
+                for (v, best) in best.iter_mut().enumerate() {
+                    *best = best.larger(load(from.add(v * L::LEN)));
+                }
+            }
+        }
+        for (v, best) in best.into_iter().enumerate() {
+            let to = to.add(v * L::LEN);
+            if WHOLE { best.store(to) } else { best.store_part(to, mask) }
+        }
     }
 }
 

@@ -137,9 +137,9 @@ impl Lanes for Avx2 {
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn larger(self, next: Self) -> Self {
-        let number = _mm256_cmp_ps::<_CMP_ORD_Q>(self.0, self.0);
-        let take = _mm256_and_ps(number, _mm256_cmp_ps::<_CMP_NLE_UQ>(next.0, self.0));
-        Avx2(_mm256_blendv_ps(self.0, next.0, take))
+        // The instruction gives its second operand where one of them is NaN.
+        let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(next.0, next.0);
+        Avx2(_mm256_blendv_ps(_mm256_max_ps(next.0, self.0), next.0, nan))
     }
 
     #[inline]

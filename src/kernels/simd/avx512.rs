@@ -140,9 +140,9 @@ impl Lanes for Avx512 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn larger(self, next: Self) -> Self {
-        let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(self.0, self.0);
-        let take = _mm512_mask_cmp_ps_mask::<_CMP_NLE_UQ>(number, next.0, self.0);
-        Avx512(_mm512_mask_mov_ps(self.0, take, next.0))
+        // The instruction gives its second operand where one of them is NaN.
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(next.0, next.0);
+        Avx512(_mm512_mask_mov_ps(_mm512_max_ps(next.0, self.0), nan, next.0))
     }
 
     #[inline]
