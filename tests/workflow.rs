@@ -1,5 +1,6 @@
 //! The workflow of a model: build, compile, fit, evaluate, predict, and the mistakes people make.
 
+use cornu::optimizers::Optimizer;
 use cornu::prelude::*;
 use cornu::runtime::threads;
 use cornu::training::Differentiate;
@@ -168,6 +169,46 @@ fn forward_backward_apply_are_a_training_step() {
         assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 2e-5), "{a} {b}");
     }
     assert_eq!(parts.iterations().unwrap(), 1);
+}
+
+#[test]
+fn large_dense_layers_learn_as_small_ones_do() {
+    // `fit` leaves the gradients of such weights to the optimizer, `apply` is given them.
+    const UNITS: usize = 1100;
+    let x = Array2::from_shape_fn((6, UNITS), |(i, j)| ((i * 37 + j * 11) % 23) as f32 / 23.0 - 0.5);
+    let y = Array2::from_shape_fn((6, 3), |(i, j)| ((i + 2 * j) % 4) as f32);
+    let optimizers: [fn() -> Shared<dyn Optimizer>; 4] = [
+        || Sgd::new(0.02).momentum(0.9).into(),
+        || Adam::new(1e-3).into(),
+        || Adam::new(1e-3).clipnorm(0.1).into(),
+        || Adam::new(1e-3).gradient_accumulation_steps(2).into(),
+    ];
+    for (i, optimizer) in optimizers.into_iter().enumerate() {
+        let model = || -> cornu::Result<Model> {
+            let input = Input::new([UNITS]).node();
+            let twice = LayerHandle::from(Dense::new(UNITS).activation("tanh"));
+            let once = Dense::new(UNITS).activation("relu");
+            let once = if i == 1 { once.kernel_regularizer(L2::new(1e-3)) } else { once };
+            let hidden = twice.call(&twice.call(&input)?)?;
+            let output = Dense::new(3).call(&once.call(&hidden)?)?;
+            let mut model = Model::seeded("large", 7, &input, &output)?;
+            model.compile(optimizer(), "mse", ())?;
+            Ok(model)
+        };
+        let (mut model, mut by_parts) = (model().unwrap(), model().unwrap());
+        for _ in 0..4 {
+            model.train_on_batch(&x, &y).unwrap();
+            let pass = by_parts.forward(&x, true, Differentiate::Weights).unwrap();
+            let target = Tensor::from(y.clone().into_dyn());
+            let error = pass.output().zip_map(&target, |p, t| 2.0 * (p - t) / 18.0).unwrap();
+            let gradients = by_parts.backward(pass, error).unwrap();
+            by_parts.apply(gradients.weights).unwrap();
+        }
+        for (a, b) in model.weights().iter().zip(by_parts.weights()) {
+            let most = a.value().data().iter().zip(b.value().data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(most <= 1e-5, "optimizer {i}, {}: {most}", a.path());
+        }
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl<'a> Mat<'a> {
     }
 
     /// The rows from `start` on, `count` of them.
-    fn rows(self, start: usize, count: usize) -> Self {
+    pub(crate) fn rows(self, start: usize, count: usize) -> Self {
         assert!(start + count <= self.rows);
         // Without columns there may be no data to skip.
         let skip = (start * self.row_stride).min(self.data.len());

@@ -35,5 +35,6 @@ pub use epilogue::Epilogue;
 #[doc(hidden)]
 pub use limit::peak_flops;
 pub(crate) use packed::{Layout, Packed};
+pub(crate) use scratch::Scratch;
 pub use simd::instruction_set;
 pub(crate) use simd::vectorised;

@@ -58,10 +58,10 @@ impl DerefMut for Aligned {
 }
 
 /// A buffer; the thread gets it back when it is dropped. What it holds is not specified.
-pub(super) struct Scratch(Aligned);
+pub(crate) struct Scratch(Aligned);
 
 impl Scratch {
-    pub(super) fn take(len: usize) -> Self {
+    pub(crate) fn take(len: usize) -> Self {
         let mut buffer = FREE.with_borrow_mut(|free| {
             // The smallest that is large enough, or the largest, which then grows.
             let fits = (0..free.len()).filter(|&i| free[i].len() >= len + LINE).min_by_key(|&i| free[i].len());

@@ -1,6 +1,6 @@
 //! The contexts of a forward and of a backward call, and what passes between them.
 
-use super::{Fused, Gradients, Layer, LayerHandle, Param, Values};
+use super::{Fused, GradientStore, Gradients, Layer, LayerHandle, Param, Values};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::random::{Address, Rng};
@@ -8,7 +8,7 @@ use crate::runtime::Workspace;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 /// What is the same for all layers of one pass over (a piece of) a batch.
@@ -391,48 +391,6 @@ pub(crate) fn child_stream(stream: u64, index: u64) -> u64 {
     (stream ^ index.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 
-/// The gradients of a set of weights.
-#[derive(Debug, Clone)]
-pub struct GradientStore {
-    index: Arc<HashMap<u64, usize>>,
-    values: Vec<Tensor>,
-}
-
-impl GradientStore {
-    /// Zero gradients for these weights.
-    pub fn new(params: &[Param]) -> Self {
-        GradientStore {
-            index: Arc::new(params.iter().enumerate().map(|(i, p)| (p.id(), i)).collect()),
-            values: params.iter().map(|p| Tensor::zeros(p.shape())).collect(),
-        }
-    }
-
-    /// The gradient of a weight; none when it is not among those that are learned.
-    pub fn get(&self, param: &Param) -> Option<&Tensor> {
-        self.values.get(*self.index.get(&param.id())?)
-    }
-
-    /// The gradient of a weight, to be changed.
-    pub fn get_mut(&mut self, param: &Param) -> Option<&mut Tensor> {
-        self.values.get_mut(*self.index.get(&param.id())?)
-    }
-
-    /// All gradients, in the order of the weights.
-    pub fn values(&self) -> &[Tensor] {
-        &self.values
-    }
-
-    /// All gradients, to be changed.
-    pub fn values_mut(&mut self) -> &mut [Tensor] {
-        &mut self.values
-    }
-
-    /// Sets all to zero.
-    pub fn clear(&mut self) {
-        self.values.iter_mut().for_each(|g| g.data_mut().fill(0.0));
-    }
-}
-
 /// The context of one backward call of a layer.
 pub struct Backward<'a> {
     pub(crate) saved: &'a mut Saved,
@@ -494,6 +452,15 @@ impl Backward<'_> {
             return None;
         }
         self.gradients.get_mut(param).map(Tensor::data_mut)
+    }
+
+    /// Adds the product of the transpose of `left`, `(..., n)`, and `right`, `(..., m)`, to the gradient of an `(n, m)`
+    /// weight, if it is learned now: what a dense layer does. In a training step that of a large weight may be left to
+    /// the optimizer, which computes a few rows at a time and never writes the gradient to memory.
+    pub fn add_product(&mut self, param: &Param, left: &Tensor, right: &Tensor) {
+        if self.trainable {
+            self.gradients.add_product(param, left, right);
+        }
     }
 
     /// Whether the gradient of the input must be 0 where the input is not above 0: asked for only of layers that

@@ -9,13 +9,16 @@
 mod context;
 pub(crate) mod flops;
 mod fusion;
+mod gradient_store;
 mod handle;
 mod param;
 mod values;
 
-pub use context::{Arguments, Backward, Forward, GradientStore, Masks, Saved};
+pub use context::{Arguments, Backward, Forward, Masks, Saved};
 pub(crate) use context::{Call, Effects, Gates, Pass, child_stream};
 pub use fusion::{Fused, Fusible};
+pub use gradient_store::GradientStore;
+pub(crate) use gradient_store::Products;
 pub use handle::{CallExt, LayerExt, LayerHandle};
 pub use param::{Build, Param};
 pub use values::{Gradients, Values};

@@ -5,7 +5,7 @@ use crate::config::{self, Config, Shared};
 use crate::constraints::Constraint;
 use crate::error::{Error, Result, ensure};
 use crate::initializers::Initializer;
-use crate::kernels::gemm::{Mat, MatMut, gemm_packed, gemm_parallel, gemm_with};
+use crate::kernels::gemm::{Mat, gemm_packed, gemm_with};
 use crate::kernels::reduce::add_column_sums;
 use crate::kernels::{Epilogue, Layout};
 use crate::layer::{Backward, Build, Forward, Gradients, Layer, Param, Values, one_shape};
@@ -160,10 +160,7 @@ impl Layer for Dense {
         let [features, units] = [kernel.shape()[0], kernel.shape()[1]];
         let rows = x.len() / features.max(1);
         let dy_rows = Mat::new(dy.data(), rows, units);
-        if let Some(dkernel) = cx.gradient(&self.kernel) {
-            let x = Mat::new(x.data(), rows, features);
-            gemm_parallel(1.0, x.t(), dy_rows, 1.0, MatMut::new(dkernel, features, units));
-        }
+        cx.add_product(&self.kernel, &x, &dy);
         if let Some(dbias) = self.bias.as_ref().and_then(|bias| cx.gradient(bias)) {
             add_column_sums(dy.data(), dbias);
         }

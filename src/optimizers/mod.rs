@@ -52,6 +52,7 @@ pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::{SGD, Sgd};
 pub(crate) use state::Stored;
 pub use state::{OptimizerState, Update};
+pub(crate) use state::takes_products;
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::Result;

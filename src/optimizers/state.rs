@@ -4,7 +4,8 @@ use super::{LearningRate, LossScaling, Optimizer, Options, Slot, Step, squares};
 use crate::config;
 use crate::constraints::Constraint;
 use crate::error::{Context, Error, Result, ensure};
-use crate::kernels::reduce;
+use crate::kernels::{Scratch, reduce};
+use crate::layer::Products;
 use crate::runtime::threads;
 use crate::tensor::Tensor;
 use smallvec::SmallVec;
@@ -22,13 +23,29 @@ pub struct Update<'a> {
     pub others: SmallVec<[&'a mut [f32]; 8]>,
     /// What the weight is brought back to after the update.
     pub constraint: Option<&'a dyn Constraint>,
+    /// The gradient instead, if it has not been computed: see [`takes_products`].
+    pub(crate) products: Option<&'a Products>,
 }
 
 impl<'a> Update<'a> {
     /// A weight with one gradient and without a constraint.
     pub fn new(path: &'a str, value: &'a mut Tensor, gradient: &'a mut [f32]) -> Self {
-        Update { path, value, gradient, others: SmallVec::new(), constraint: None }
+        Update { path, value, gradient, others: SmallVec::new(), constraint: None, products: None }
     }
+
+    /// Whether all gradients are there, as long as the weight.
+    fn fits(&self) -> bool {
+        let len = self.value.len();
+        self.gradient.len() == len && self.others.iter().all(|other| other.len() == len)
+    }
+}
+
+/// Whether a step with this optimizer reads each value of a gradient once, and nothing of all of them: then a gradient
+/// can be computed a few rows at a time while the weight moves.
+pub(crate) fn takes_products(optimizer: &dyn Optimizer) -> bool {
+    let options = optimizer.options();
+    let norms = [options.clipnorm, options.global_clipnorm];
+    optimizer.elementwise() && optimizer.loss_scaling().is_none() && norms.into_iter().all(|n| positive(n).is_none())
 }
 
 /// What an optimizer remembers between steps: their number, the learning rate as it is now, and its
@@ -468,7 +485,7 @@ fn scalar(tensor: Option<Tensor>) -> Option<f32> {
 fn finite(updates: &mut [Update<'_>], factor: f32) -> bool {
     updates.iter_mut().all(|update| {
         // That is an error, which is told where the weights are looked at.
-        if update.others.iter().any(|other| other.len() != update.gradient.len()) {
+        if !update.fits() {
             return true;
         }
         for other in &mut update.others {
@@ -484,6 +501,11 @@ const PIECE: usize = 1 << 12;
 /// ... and a weight has not more pieces than this: in larger ones a thread goes on by steps of that size.
 const MAX_PIECES: usize = 64;
 
+/// Where the gradient is yet to be computed, as many rows as make an efficient product ...
+const PRODUCT_ROWS: usize = 14;
+/// ... and have at most about so many values, which fit a second-level cache.
+const PRODUCT_PIECE: usize = 1 << 16;
+
 /// A weight with its state, or a part of it, on its way through a step.
 struct Piece<'a> {
     path: &'a str,
@@ -497,26 +519,44 @@ struct Piece<'a> {
     slots: SmallVec<[&'a mut [f32]; 3]>,
     /// Whether its parts may be updated one after another.
     divisible: bool,
+    /// What the gradient is to be computed from, if it is empty, from this row of the weight on ...
+    products: Option<&'a Products>,
+    row: usize,
+    /// ... whose rows have so many values.
+    row_len: usize,
     squares: f64,
     scale: f32,
     result: Result<()>,
 }
 
-impl Piece<'_> {
-    /// Cuts the first `n` values off.
-    fn cut(&mut self, n: usize) -> Self {
+impl<'a> Piece<'a> {
+    /// Cuts the first `n` values off; of a piece with products whole rows.
+    fn cut<'b>(&mut self, n: usize) -> Piece<'b>
+    where
+        'a: 'b,
+    {
         fn cut<'a>(values: &mut &'a mut [f32], n: usize) -> &'a mut [f32] {
             values.split_off_mut(..n).unwrap_or_default()
         }
+        let row = self.row;
+        self.row += n / self.row_len.max(1);
         Piece {
+            path: self.path,
+            shape: self.shape,
+            decay: self.decay,
             value: cut(&mut self.value, n),
             gradient: cut(&mut self.gradient, n),
             others: self.others.iter_mut().map(|values| cut(values, n)).collect(),
             accumulator: self.accumulator.as_mut().map(|values| cut(values, n)),
             average: self.average.as_mut().map(|values| cut(values, n)),
             slots: self.slots.iter_mut().map(|values| cut(values, n)).collect(),
+            divisible: self.divisible,
+            products: self.products,
+            row,
+            row_len: self.row_len,
+            squares: self.squares,
+            scale: self.scale,
             result: Ok(()),
-            ..*self
         }
     }
 }
@@ -535,9 +575,7 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             )));
         };
         ensure!(
-            state.shape == update.value.shape()
-                && update.gradient.len() == update.value.len()
-                && update.others.iter().all(|other| other.len() == update.value.len()),
+            state.shape == update.value.shape() && (update.products.is_some() || update.fits()),
             Shape,
             "weight '{}' has shape {:?} and a gradient of {} values; the optimizer was built for shape {:?}",
             update.path,
@@ -550,19 +588,24 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             shape: &state.shape,
             decay: state.decay,
             value: update.value.data_mut(),
-            gradient: update.gradient,
+            gradient: if update.products.is_some() { &mut [] } else { update.gradient },
             others: update.others.iter_mut().map(|other| &mut **other).collect(),
             accumulator: state.accumulator.as_mut().map(Tensor::data_mut),
             average: state.average.as_mut().map(Tensor::data_mut),
             slots: state.slots.iter_mut().map(Tensor::data_mut).collect(),
             divisible: false,
+            products: update.products,
+            row: 0,
+            row_len: state.shape.last().copied().unwrap_or(1),
             squares: 0.0,
             scale: 1.0,
             result: Ok(()),
         };
         let cut = cut && rest.slots.iter().all(|slot| slot.len() == rest.value.len());
         rest.divisible = cut;
+        ensure!(cut || rest.products.is_none(), State, "weight '{}' needs its whole gradient", rest.path);
         let len = rest.value.len().div_ceil(MAX_PIECES).max(PIECE);
+        let len = if rest.products.is_some() { len.next_multiple_of(rest.row_len.max(1)) } else { len };
         while cut && rest.value.len() > len {
             pieces.push(rest.cut(len));
         }
@@ -625,6 +668,9 @@ impl SharedStep<'_> {
 
     /// All of it, by parts that stay in the cache from the first pass to the last.
     fn all(&self, piece: &mut Piece<'_>) -> Result<()> {
+        if let Some(products) = piece.products {
+            return self.all_of_products(products, piece);
+        }
         while piece.divisible && piece.value.len() > PIECE {
             let part = &mut piece.cut(PIECE);
             self.gather(part);
@@ -632,6 +678,21 @@ impl SharedStep<'_> {
         }
         self.gather(piece);
         self.finish(piece)
+    }
+
+    /// All of it where the gradient is yet to be computed: in memory that stays in the cache.
+    fn all_of_products(&self, products: &Products, piece: &mut Piece<'_>) -> Result<()> {
+        let most = (PRODUCT_PIECE / piece.row_len.max(1)).clamp(1, PRODUCT_ROWS) * piece.row_len;
+        let mut gradient = Scratch::take(most.min(piece.value.len()));
+        while !piece.value.is_empty() {
+            let (row, len) = (piece.row, most.min(piece.value.len()));
+            let mut part = piece.cut(len);
+            part.gradient = &mut gradient[..len];
+            products.rows(row, part.gradient);
+            self.gather(&mut part);
+            self.finish(&mut part)?;
+        }
+        Ok(())
     }
 
     /// All that follows once the gradient is known, up to the constraint.
@@ -658,8 +719,10 @@ impl SharedStep<'_> {
                 value.copy_from_slice(average);
             }
         }
-        // Here it is in the cache.
-        gradient.fill(0.0);
+        if piece.products.is_none() {
+            // Here it is in the cache.
+            gradient.fill(0.0);
+        }
         Ok(())
     }
 }

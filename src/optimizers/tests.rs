@@ -1,6 +1,7 @@
 //! Trajectories of real Keras (3.15.1, TensorFlow), and what surrounds a step.
 
 use super::*;
+use crate::layer::Products;
 use crate::Tensor;
 use crate::constraints::{Constraint, MaxNorm};
 use crate::schedules::{ExponentialDecay, PiecewiseConstantDecay};
@@ -645,6 +646,60 @@ fn large_weights_are_cut_without_a_trace() {
         state.apply(&Adam::new(0.01), &mut [Update::new("a", &mut last, &mut g)]).unwrap();
     }
     assert_eq!(last.data(), &large.data()[N - 10..]);
+}
+
+#[test]
+fn gradients_that_are_products_move_weights_alike() {
+    // Rows that are neither a multiple of those computed at once nor of a piece.
+    const SHAPE: [usize; 2] = [601, 130];
+    let numbers = |shape: [usize; 2], seed: usize| {
+        let values = (0..shape[0] * shape[1]).map(|i| ((i * 31 + seed * 17) % 101) as f32 / 50.0 - 1.0);
+        Tensor::new(shape.to_vec(), values.collect::<Vec<_>>()).unwrap()
+    };
+    let products = |step: usize| -> Products {
+        let product = |i: usize| (numbers([5, SHAPE[0]], 3 * step + i), numbers([5, SHAPE[1]], 5 * step + i));
+        (0..step % 3).map(product).collect()
+    };
+    let train = |optimizer: &dyn Optimizer, threads: usize, whole: bool| {
+        crate::runtime::threads::with_num_threads(threads, || {
+            let mut state = OptimizerState::new(optimizer).unwrap();
+            let mut weight = Tensor::full(SHAPE, 0.5);
+            for step in 1..=6 {
+                let products = products(step);
+                let mut sum = vec![f32::NAN; SHAPE[0] * SHAPE[1]];
+                products.rows(0, &mut sum);
+                let gradient = if whole { &mut sum[..] } else { &mut [] };
+                let products = Some(&products).filter(|_| !whole);
+                let update = Update { products, ..Update::new("w", &mut weight, gradient) };
+                state.apply(optimizer, &mut [update]).unwrap();
+            }
+            (weight, state.variables())
+        })
+    };
+    let optimizers: [Shared<dyn Optimizer>; 6] = [
+        Sgd::new(0.01).into(),
+        Sgd::new(0.01).momentum(0.9).nesterov(true).weight_decay(0.1).into(),
+        Adam::new(0.01).use_ema(true).ema_overwrite_frequency(4).into(),
+        Adam::new(0.01).gradient_accumulation_steps(2).loss_scale_factor(4.0).into(),
+        RMSprop::new(0.01).clipvalue(0.5).into(),
+        "lion".into(),
+    ];
+    for optimizer in &optimizers {
+        assert!(takes_products(&**optimizer));
+        let (weight, variables) = train(&**optimizer, 2, true);
+        let (by_rows, variables_by_rows) = train(&**optimizer, 2, false);
+        let close = |a: &Tensor, b: &Tensor| a.data().iter().zip(b.data()).all(|(a, b)| (a - b).abs() <= 1e-5);
+        assert!(close(&weight, &by_rows), "{optimizer:?}");
+        assert!(variables.iter().zip(&variables_by_rows).all(|((_, a), (_, b))| close(a, b)), "{optimizer:?}");
+        assert!(train(&**optimizer, 1, false) == train(&**optimizer, 3, false), "{optimizer:?}");
+    }
+    let whole: [Shared<dyn Optimizer>; 4] = [
+        Sgd::new(0.1).clipnorm(1.0).into(),
+        Sgd::new(0.1).global_clipnorm(1.0).into(),
+        LossScaleOptimizer::new("sgd").into(),
+        Lamb::new(0.1).into(),
+    ];
+    assert!(whole.iter().all(|optimizer| !takes_products(&**optimizer)));
 }
 
 #[test]

@@ -152,6 +152,6 @@ impl Model {
                     .to_owned(),
             ));
         }
-        threads::enter(|| apply(&**optimizer, state, weights, gradients.values_mut(), &mut []))
+        threads::enter(|| apply(&**optimizer, state, weights, &mut gradients, &mut []))
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Done {
 
 impl Piece {
     pub fn new() -> Self {
-        Piece { gradients: None, cleared: false, result: Ok(None) }
+        Piece { gradients: None, cleared: true, result: Ok(None) }
     }
 }
 

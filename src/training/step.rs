@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::layer::{Backward, Effects, Forward, GradientStore, Masks, Param, Pass, Saved};
 use crate::losses::{self, Loss};
 use crate::model::{Graph, Model};
-use crate::optimizers::Update;
+use crate::optimizers::{Update, takes_products};
 use crate::runtime::threads;
 use crate::shape::{Dims, Shape};
 use crate::tensor::Tensor;
@@ -68,15 +68,16 @@ impl Model {
         compiled.pieces.resize_with(compiled.pieces.len().max(ranges.len()), Piece::new);
         let step = compiled.state.iterations();
         let weights = &compiled.weights;
+        let leaves_products = ranges.len() == 1 && takes_products(&*compiled.optimizer);
         let workspaces = &compiled.workspaces;
         threads::for_each(&mut compiled.pieces[..ranges.len()], |i, piece| {
             let range = ranges[i].clone();
             if training {
-                match &mut piece.gradients {
-                    Some(_) if piece.cleared => {}
-                    Some(gradients) => gradients.clear(),
-                    None => piece.gradients = Some(GradientStore::new(weights)),
+                let gradients = piece.gradients.get_or_insert_with(|| GradientStore::new(weights));
+                if !piece.cleared {
+                    gradients.clear();
                 }
+                gradients.leave_products(weights, leaves_products);
                 piece.cleared = false;
             }
             let gradients = piece.gradients.as_mut().filter(|_| training);
@@ -251,12 +252,11 @@ impl Compiled {
     /// Moves the weights along the gradients of the first `count` pieces together.
     fn step(&mut self, count: usize) -> Result<()> {
         let pieces = &mut self.pieces[..count];
-        let stores = pieces.iter_mut().filter_map(|piece| piece.gradients.as_mut());
-        let mut gradients: SmallVec<[&mut [Tensor]; 8]> = stores.map(GradientStore::values_mut).collect();
-        if let Some((first, others)) = gradients.split_first_mut() {
-            apply(&*self.optimizer, &mut self.state, &self.weights, first, others)?;
+        let mut stores = pieces.iter_mut().filter_map(|piece| piece.gradients.as_mut());
+        if let Some(first) = stores.next() {
+            let mut others: SmallVec<[&mut [Tensor]; 8]> = stores.map(GradientStore::values_mut).collect();
+            apply(&*self.optimizer, &mut self.state, &self.weights, first, &mut others)?;
         }
-        drop(gradients);
         pieces.iter_mut().for_each(|piece| piece.cleared = true);
         Ok(())
     }
@@ -268,10 +268,10 @@ pub(crate) fn apply(
     optimizer: &dyn crate::optimizers::Optimizer,
     state: &mut crate::optimizers::OptimizerState,
     weights: &[Param],
-    gradients: &mut [Tensor],
+    gradients: &mut GradientStore,
     others: &mut [&mut [Tensor]],
 ) -> Result<()> {
-    for (weight, gradient) in weights.iter().zip(gradients.iter_mut()) {
+    for (weight, gradient) in weights.iter().zip(gradients.values_mut()) {
         if let Some(regularizer) = weight.regularizer() {
             regularizer.add_gradient(&weight.value(), 1.0, gradient.data_mut());
         }
@@ -280,13 +280,17 @@ pub(crate) fn apply(
     let mut updates: Vec<Update<'_>> = open
         .iter_mut()
         .zip(weights)
-        .zip(gradients)
-        .map(|((value, weight), gradient)| Update {
+        .zip(gradients.parts_mut())
+        .map(|((value, weight), (gradient, products))| Update {
+            products,
             others: others.iter_mut().filter_map(|rest| rest.split_off_first_mut().map(Tensor::data_mut)).collect(),
             constraint: weight.constraint().map(|c| &**c),
             ..Update::new(weight.path(), &mut *value, gradient.data_mut())
         })
         .collect();
     // Numbers of 32 bits need no loss scale: the loss was not multiplied, so gradients are as they should be.
-    state.step(optimizer, &mut updates, None)
+    let done = state.step(optimizer, &mut updates, None);
+    drop(updates);
+    gradients.forget_products();
+    done
 }
