@@ -51,8 +51,8 @@ pub use rmsprop::RMSprop;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use sgd::{SGD, Sgd};
 pub(crate) use state::Stored;
-pub use state::{OptimizerState, Update};
 pub(crate) use state::takes_products;
+pub use state::{OptimizerState, Update};
 
 use crate::config::{self, Config, Shared, Unknown, family};
 use crate::error::Result;

@@ -1,9 +1,9 @@
 //! Trajectories of real Keras (3.15.1, TensorFlow), and what surrounds a step.
 
 use super::*;
-use crate::layer::Products;
 use crate::Tensor;
 use crate::constraints::{Constraint, MaxNorm};
+use crate::layer::Products;
 use crate::schedules::{ExponentialDecay, PiecewiseConstantDecay};
 
 /// The weights and gradients that the golden values were made with: a 2x2 kernel and a bias of 2.
