@@ -366,6 +366,9 @@ impl<const ROWS: usize, const VECTORS: usize, const BY_ROWS: bool, const MASKED:
                 for i in 0..ROWS {
                     for v in 0..VECTORS {
                         L::prefetch(raw.c.wrapping_add(i * raw.c_step + v * L::LEN));
+                        if !raw.gate.is_null() {
+                            L::prefetch(raw.gate.wrapping_add(i * raw.c_step + v * L::LEN));
+                        }
                     }
                 }
             }

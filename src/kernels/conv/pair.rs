@@ -103,9 +103,11 @@ impl<const ROWS: usize> Work for Pair<'_, ROWS> {
             }
             for line in 0..2 {
                 for row in 0..ROWS {
-                    let to = y.wrapping_add(line * y_line + row * y_step);
-                    L::prefetch(to);
-                    L::prefetch(to.wrapping_add(L::LEN));
+                    let at = line * y_line + row * y_step;
+                    for from in [Some(y.cast_const()), gate.map(<[f32]>::as_ptr)].into_iter().flatten() {
+                        L::prefetch(from.wrapping_add(at));
+                        L::prefetch(from.wrapping_add(at + L::LEN));
+                    }
                 }
             }
             let mut b = right.b.as_ptr();
