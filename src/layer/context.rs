@@ -2,7 +2,7 @@
 
 use super::{Fused, GradientStore, Gradients, Layer, LayerHandle, Param, Values};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ensure};
 use crate::random::{Address, Rng};
 use crate::runtime::Workspace;
 use crate::shape::Dims;
@@ -457,10 +457,26 @@ impl Backward<'_> {
     /// Adds the product of the transpose of `left`, `(..., n)`, and `right`, `(..., m)`, to the gradient of an `(n, m)`
     /// weight, if it is learned now: what a dense layer does. In a training step that of a large weight may be left to
     /// the optimizer, which computes a few rows at a time and never writes the gradient to memory.
-    pub fn add_product(&mut self, param: &Param, left: &Tensor, right: &Tensor) {
+    ///
+    /// # Errors
+    /// When these shapes do not go together: a fault of the layer.
+    pub fn add_product(&mut self, param: &Param, left: &Tensor, right: &Tensor) -> Result<()> {
+        let split = |tensor: &Tensor| tensor.shape().split_last().map(|(last, first)| (*last, first.iter().product()));
+        let (n, rows): (usize, usize) = split(left).unwrap_or((1, 1));
+        let (m, others): (usize, usize) = split(right).unwrap_or((1, 1));
+        ensure!(
+            param.shape() == [n, m] && rows == others,
+            Shape,
+            "the weight '{}' of shape {:?} has no gradient from tensors of shapes {:?} and {:?}",
+            param.path(),
+            param.shape(),
+            left.shape(),
+            right.shape()
+        );
         if self.trainable {
             self.gradients.add_product(param, left, right);
         }
+        Ok(())
     }
 
     /// Whether the gradient of the input must be 0 where the input is not above 0: asked for only of layers that

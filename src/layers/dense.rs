@@ -160,7 +160,7 @@ impl Layer for Dense {
         let [features, units] = [kernel.shape()[0], kernel.shape()[1]];
         let rows = x.len() / features.max(1);
         let dy_rows = Mat::new(dy.data(), rows, units);
-        cx.add_product(&self.kernel, &x, &dy);
+        cx.add_product(&self.kernel, &x, &dy)?;
         if let Some(dbias) = self.bias.as_ref().and_then(|bias| cx.gradient(bias)) {
             add_column_sums(dy.data(), dbias);
         }

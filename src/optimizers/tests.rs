@@ -654,7 +654,7 @@ fn gradients_that_are_products_move_weights_alike() {
     const SHAPE: [usize; 2] = [601, 130];
     let numbers = |shape: [usize; 2], seed: usize| {
         let values = (0..shape[0] * shape[1]).map(|i| ((i * 31 + seed * 17) % 101) as f32 / 50.0 - 1.0);
-        Tensor::new(shape.to_vec(), values.collect::<Vec<_>>()).unwrap()
+        Tensor::new(shape, values.collect()).unwrap()
     };
     let products = |step: usize| -> Products {
         let product = |i: usize| (numbers([5, SHAPE[0]], 3 * step + i), numbers([5, SHAPE[1]], 5 * step + i));
