@@ -27,15 +27,17 @@ pub(in crate::kernels) const POINTS: usize = SEEN * SEEN;
 
 /// With fewer channels there is too little to multiply, ...
 const LEAST_CHANNELS: usize = 32;
-/// ... with fewer output cells tiles are products of few rows, ...
-const LEAST_CELLS: usize = 128;
-/// ... and if the turned kernel, which has four times as many values, has more than this for each of them, reading it
+/// ... with fewer output cells there are too few tiles for all threads, ...
+const LEAST_CELLS: usize = 384;
+/// ... and if the turned kernel, which has four times as many values, has more than this for each output cell, reading it
 /// takes longer than it saves.
 const VALUES_PER_CELL: usize = 1 << 15;
 /// A turned kernel of so many values is read again for every few tiles, which a thread works on from first to last: what
-/// is between, up to so many values, stays in its core's second-level cache. A larger one is read once for ...
+/// is between, up to so many values, stays in its core's second-level cache, ...
 const SMALL_KERNEL: usize = if cfg!(test) { POINTS * 48 * 48 } else { 5 << 19 };
 const SMALL_BAND: usize = 1 << 17;
+/// ... and there are so many of these bands at least. A larger kernel is read once for ...
+const BANDS: usize = 4;
 /// ... so many tiles that what is between has this many values, on which all threads work.
 const LARGE_BAND: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
 /// Tiles that a thread turns at once.
@@ -96,7 +98,8 @@ impl Conv2d {
         if self.turned_kernel_len() <= SMALL_KERNEL {
             // As many as give whole tiles of the products.
             let rows = Sizes::of(isa).rows(self.out_c);
-            let mut bands: Vec<_> = split(all, (SMALL_BAND / len / rows).max(1) * rows).collect();
+            let most = (SMALL_BAND / len / rows).max(1) * rows;
+            let mut bands: Vec<_> = split(all, most.min(all.div_ceil(BANDS))).collect();
             return threads::for_each(&mut bands, |_, tiles| {
                 let mut memory = Scratch::take(tiles.len() * len);
                 self.winograd_band(isa, x, kernel, epilogue, y, tiles.clone(), &mut memory);
