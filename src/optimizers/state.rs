@@ -519,17 +519,20 @@ struct Piece<'a> {
     slots: SmallVec<[&'a mut [f32]; 3]>,
     /// Whether its parts may be updated one after another.
     divisible: bool,
-    /// What the gradient is to be computed from, if it is empty, from this row of the weight on ...
+    /// What the gradient is to be computed from, if it is empty, from this row of the weight on.
     products: Option<&'a Products>,
     row: usize,
-    /// ... whose rows have so many values.
-    row_len: usize,
     squares: f64,
     scale: f32,
     result: Result<()>,
 }
 
 impl<'a> Piece<'a> {
+    /// Values in a row of the weight.
+    fn row_len(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1).max(1)
+    }
+
     /// Cuts the first `n` values off; of a piece with products whole rows.
     fn cut<'b>(&mut self, n: usize) -> Piece<'b>
     where
@@ -539,7 +542,7 @@ impl<'a> Piece<'a> {
             values.split_off_mut(..n).unwrap_or_default()
         }
         let row = self.row;
-        self.row += n / self.row_len.max(1);
+        self.row += n / self.row_len();
         Piece {
             path: self.path,
             shape: self.shape,
@@ -553,7 +556,6 @@ impl<'a> Piece<'a> {
             divisible: self.divisible,
             products: self.products,
             row,
-            row_len: self.row_len,
             squares: self.squares,
             scale: self.scale,
             result: Ok(()),
@@ -596,7 +598,6 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
             divisible: false,
             products: update.products,
             row: 0,
-            row_len: state.shape.last().copied().unwrap_or(1),
             squares: 0.0,
             scale: 1.0,
             result: Ok(()),
@@ -605,7 +606,7 @@ fn pieces<'a>(weights: &'a mut [WeightState], updates: &'a mut [Update<'_>], cut
         rest.divisible = cut;
         ensure!(cut || rest.products.is_none(), State, "weight '{}' needs its whole gradient", rest.path);
         let len = rest.value.len().div_ceil(MAX_PIECES).max(PIECE);
-        let len = if rest.products.is_some() { len.next_multiple_of(rest.row_len.max(1)) } else { len };
+        let len = if rest.products.is_some() { len.next_multiple_of(rest.row_len()) } else { len };
         while cut && rest.value.len() > len {
             pieces.push(rest.cut(len));
         }
@@ -682,7 +683,7 @@ impl SharedStep<'_> {
 
     /// All of it where the gradient is yet to be computed: in memory that stays in the cache.
     fn all_of_products(&self, products: &Products, piece: &mut Piece<'_>) -> Result<()> {
-        let most = (PRODUCT_PIECE / piece.row_len.max(1)).clamp(1, PRODUCT_ROWS) * piece.row_len;
+        let most = (PRODUCT_PIECE / piece.row_len()).clamp(1, PRODUCT_ROWS) * piece.row_len();
         let mut gradient = Scratch::take(most.min(piece.value.len()));
         while !piece.value.is_empty() {
             let (row, len) = (piece.row, most.min(piece.value.len()));

@@ -118,8 +118,8 @@ impl Conv2d {
         POINTS * self.in_c * self.out_c
     }
 
-    /// Values that a tile of the input is turned into: its points follow each other. A line of the cache more, so that the tiles
-    /// of a point do not all fall into the same set of it.
+    /// Values that a tile of the input is turned into: its points follow each other. A line of the cache more, so that
+    /// the tiles of a point do not all fall into the same set of it.
     fn turned_len(&self) -> usize {
         POINTS * self.in_c + LINE
     }
