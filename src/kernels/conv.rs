@@ -263,11 +263,16 @@ impl Conv2d {
         let isa = Isa::get();
         let winograd = packed.filter(|packed| matches!(packed.layout(), Layout::Winograd { .. }));
         let plan = plan::forward(self, isa);
+        if let (plan::Forward::Winograd(layout), None) = (&plan, winograd) {
+            let turned = Packed::take(*layout, kernel, workspace);
+            self.forward_packed(x, kernel, Some(&turned), epilogue, y, workspace);
+            return turned.give(workspace);
+        }
         if let Some(pool) = epilogue.pool {
             let of = [pool.batch, pool.in_h, pool.in_w, pool.channels];
             assert_eq!(of, [self.batch, self.out_h, self.out_w, self.out_c], "a pooling of other results");
             let at_once = match (&plan, winograd) {
-                (_, Some(_)) => pool.is_two_by_two(),
+                (plan::Forward::Winograd(_), _) | (_, Some(_)) => pool.is_two_by_two(),
                 (plan::Forward::Depthwise, _) => false,
                 (plan::Forward::Wide(wide), _) => wide.wide.pools_lines(isa, &pool),
                 (plan::Forward::Product, _) => self.pools_lines(isa, &pool),
@@ -280,7 +285,7 @@ impl Conv2d {
             }
         }
         if let Some(packed) = winograd {
-            assert!(self.is_winograd() && epilogue.gate.is_none(), "a turned kernel for another convolution");
+            assert!(self.is_winograd(), "a turned kernel for another convolution");
             return self.winograd(isa, x, packed, epilogue, y, workspace);
         }
         let product = matches!(plan, plan::Forward::Product);
@@ -315,15 +320,16 @@ impl Conv2d {
                 }
             }
             plan::Forward::Wide(wide) => wide.forward(isa, x, kernel, epilogue, y, workspace),
+            plan::Forward::Winograd(_) => unreachable!("the kernel was turned above"),
             plan::Forward::Product => {
                 self.convolve(isa, x, Kernel { values: kernel, turned: false, packed }, epilogue, y, workspace);
             }
         }
     }
 
-    /// The turned kernel of Winograd's way, if that pays: results differ by rounding errors.
+    /// The turned kernel of Winograd's way, if it pays to keep that: results differ by rounding errors.
     pub(crate) fn winograd_layout(&self) -> Option<Layout> {
-        (winograd_allowed() && self.is_winograd()).then_some(Layout::Winograd { in_c: self.in_c, out_c: self.out_c })
+        (winograd_allowed() && self.is_winograd()).then(|| self.turned_kernel(false))
     }
 
     /// How the forward pass reads a kernel, if it pays to keep a copy of it.
@@ -359,6 +365,11 @@ impl Conv2d {
             plan::Data::Turned(turned) => {
                 let kernel = Kernel { values: kernel, turned: true, packed: None };
                 return turned.convolve(isa, dy, kernel, epilogue, dx, workspace);
+            }
+            plan::Data::Winograd(turned, layout) => {
+                let kernel = Packed::take(layout, kernel, workspace);
+                turned.winograd(isa, dy, &kernel, epilogue, dx, workspace);
+                return kernel.give(workspace);
             }
             plan::Data::Phases(phases) => return self.backward_data_by_phases(isa, dy, kernel, dx, &phases, end),
             plan::Data::Depthwise => self.depthwise_data(isa, dy, kernel, dx, workspace),

@@ -2,10 +2,11 @@
 
 use super::conv::winograd::{POINTS, factors};
 use super::product::{Panels, Source, copy_rows};
-use super::scratch::Aligned;
+use super::scratch::{Aligned, Scratch};
 use super::simd::Isa;
 use super::tile::Sizes;
 use super::vectorised;
+use crate::runtime::{Workspace, threads};
 use std::ops::Range;
 
 /// Which values of a weight are a right operand, and in which order.
@@ -15,8 +16,9 @@ pub(crate) enum Layout {
     Matrix { first: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize },
     /// The kernel of a convolution: so many values that an output sees, and output channels.
     Kernel { depth: usize, out_c: usize, groups: usize },
-    /// A kernel of 3 x 3, turned as [`winograd`](super::conv::winograd) multiplies with it: a group for each point.
-    Winograd { in_c: usize, out_c: usize },
+    /// A kernel of 3 x 3 with so many input and output channels, turned as [`winograd`](super::conv::winograd) multiplies
+    /// with it: a group for each point. For the gradient by the input it is rotated, and its channels exchanged.
+    Winograd { in_c: usize, out_c: usize, rotated: bool },
 }
 
 impl Layout {
@@ -40,7 +42,8 @@ impl Layout {
         match self {
             Layout::Matrix { rows, cols, .. } => [rows, cols],
             Layout::Kernel { depth, out_c, groups } => [depth, out_c / groups],
-            Layout::Winograd { in_c, out_c } => [in_c, out_c],
+            Layout::Winograd { in_c, out_c, rotated: false } => [in_c, out_c],
+            Layout::Winograd { in_c, out_c, rotated: true } => [out_c, in_c],
         }
     }
 
@@ -71,11 +74,34 @@ impl Layout {
             Layout::Winograd { .. } => POINTS,
         }
     }
+
+    /// Copies one group of `values`.
+    fn copy(self, isa: Isa, values: &[f32], group: usize, panels: &mut [f32]) {
+        let [rows, cols] = self.size();
+        let turned;
+        let source = match self {
+            Layout::Matrix { first, row_stride, col_stride, .. } => {
+                Source { data: &values[first..], row_stride, col_stride }
+            }
+            Layout::Kernel { out_c, .. } => Source { data: &values[group * cols..], row_stride: out_c, col_stride: 1 },
+            Layout::Winograd { out_c, rotated, .. } => {
+                let mut scratch = Scratch::take(rows * cols);
+                turn(values, group, rotated, &mut scratch);
+                turned = scratch;
+                let (row_stride, col_stride) = if rotated { (1, out_c) } else { (out_c, 1) };
+                Source { data: &turned, row_stride, col_stride }
+            }
+        };
+        copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
+    }
 }
 
 /// What becomes of a kernel of 3 x 3 in a point.
-fn turn(kernel: &[f32], point: usize, to: &mut [f32]) {
-    let factors = factors(point);
+fn turn(kernel: &[f32], point: usize, rotated: bool, to: &mut [f32]) {
+    let mut factors = factors(point);
+    if rotated {
+        factors.reverse();
+    }
     let taps: [&[f32]; 9] = std::array::from_fn(|tap| &kernel[tap * to.len()..][..to.len()]);
     vectorised(
         #[inline(always)]
@@ -116,39 +142,41 @@ impl Packed {
         packed
     }
 
+    /// The same in memory of a workspace: of a kernel that is used once.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub(super) fn take(layout: Layout, values: &[f32], workspace: &Workspace) -> Self {
+        let mut packed = Packed { layout, isa: Isa::get(), values: Aligned::take(layout.values(), workspace) };
+        let isa = packed.isa;
+        threads::for_each(&mut packed.groups_mut(), |group, panels| layout.copy(isa, values, group, panels));
+        packed
+    }
+
+    /// Gives that back.
+    pub(super) fn give(self, workspace: &Workspace) {
+        self.values.give(workspace);
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Copies other values to the same place.
+    /// Copies other values to the same place, on this thread.
     ///
     /// # Panics
     /// As [`new`](Self::new).
     pub(crate) fn renew(&mut self, from: &[f32]) {
-        let (isa, [rows, cols]) = (self.isa, self.layout.size());
-        if rows == 0 || cols == 0 {
-            return;
+        let (layout, isa) = (self.layout, self.isa);
+        for (group, panels) in self.groups_mut().into_iter().enumerate() {
+            layout.copy(isa, from, group, panels);
         }
+    }
+
+    /// The panels of each group.
+    fn groups_mut(&mut self) -> Vec<&mut [f32]> {
         let len = self.values.len() / self.layout.groups();
-        let mut turned = match self.layout {
-            Layout::Winograd { .. } => vec![0.0; rows * cols],
-            _ => Vec::new(),
-        };
-        for (group, panels) in self.values.chunks_exact_mut(len).enumerate() {
-            let source = match self.layout {
-                Layout::Matrix { first, row_stride, col_stride, .. } => {
-                    Source { data: &from[first..], row_stride, col_stride }
-                }
-                Layout::Kernel { out_c, .. } => {
-                    Source { data: &from[group * cols..], row_stride: out_c, col_stride: 1 }
-                }
-                Layout::Winograd { .. } => {
-                    turn(from, group, &mut turned);
-                    Source { data: &turned, row_stride: cols, col_stride: 1 }
-                }
-            };
-            copy_rows(isa, panels, [rows, cols], 0..rows, source, 1.0);
-        }
+        self.values.chunks_exact_mut(len.max(1)).collect()
     }
 
     /// The operand of a group.

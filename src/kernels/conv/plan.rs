@@ -5,6 +5,7 @@ use super::phases::Phase;
 use super::taps::Taps;
 use super::wide::Wide;
 use super::{Conv2d, Shares, pair};
+use crate::kernels::packed::Layout;
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::Sizes;
 use std::fmt;
@@ -30,6 +31,8 @@ pub(super) enum Forward<'a> {
     Depthwise,
     /// Few output channels: several columns at once fill a vector.
     Wide(Wide<'a>),
+    /// Winograd's way, with a kernel that is turned for this pass alone.
+    Winograd(Layout),
     /// A matrix product.
     Product,
 }
@@ -38,6 +41,7 @@ pub(super) fn forward(g: &Conv2d, isa: Isa) -> Forward<'_> {
     match Wide::of(g, isa) {
         _ if g.is_depthwise() => Forward::Depthwise,
         Some(wide) => Forward::Wide(wide),
+        None if g.is_winograd_at_once() => Forward::Winograd(g.turned_kernel(false)),
         None => Forward::Product,
     }
 }
@@ -48,6 +52,8 @@ pub(super) enum Data<'a> {
     Depthwise,
     /// A forward pass of another convolution.
     Turned(Conv2d),
+    /// That in Winograd's way.
+    Winograd(Conv2d, Layout),
     /// Several such, with strides.
     Phases(Vec<Phase>),
     /// Products that are added to where they belong: where that convolution would have few output channels.
@@ -61,6 +67,7 @@ pub(super) fn data(g: &Conv2d, isa: Isa) -> Data<'_> {
     let enough = g.in_c / g.groups >= 8;
     match g.turned() {
         _ if g.is_depthwise() => Data::Depthwise,
+        Some(turned) if turned.is_winograd_at_once() => Data::Winograd(turned, g.turned_kernel(true)),
         // Patches that do not overlap are the gradient itself.
         Some(turned) if g.pointwise() || g.direct().is_none() && enough => Data::Turned(turned),
         _ => match g.phases() {
@@ -90,19 +97,23 @@ pub(super) fn weights(g: &Conv2d, isa: Isa) -> Weights<'_> {
     }
 }
 
+const WINOGRAD: &str = "Winograd's F(4 x 4, 3 x 3)";
+
 impl Plan {
     pub(super) fn of(g: &Conv2d, isa: Isa) -> Self {
-        let mut forward = match forward(g, isa) {
+        let forward = match forward(g, isa) {
             Forward::Depthwise => depthwise(g),
             Forward::Wide(wide) => widened(&wide, &product(&wide.wide, isa)),
+            Forward::Winograd(_) => WINOGRAD.to_string(),
+            Forward::Product if g.winograd_layout().is_some() => {
+                format!("{WINOGRAD} in predictions that keep the turned kernel, else {}", product(g, isa))
+            }
             Forward::Product => product(g, isa),
         };
-        if g.winograd_layout().is_some() {
-            forward = format!("Winograd's F(4 x 4, 3 x 3) in predictions that keep the turned kernel, else {forward}");
-        }
         let data = match data(g, isa) {
             Data::Depthwise => depthwise(g),
             Data::Turned(turned) => format!("kernel turned, {}", product(&turned, isa)),
+            Data::Winograd(..) => WINOGRAD.to_string(),
             Data::Phases(phases) => format!("{} phases, kernel turned, implicit matrix products", phases.len()),
             Data::Patches => "patches added up".to_string(),
             Data::WidePatches(wide) => widened(&wide, "patches added up"),

@@ -302,6 +302,7 @@ fn larger_geometries() -> Vec<Conv2d> {
         ([2, 20, 21, 40], [3, 3], 48, [1, 1], Padding::Same, 1),
         ([2, 31, 30, 64], [3, 2], 160, [2, 2], Padding::Same, 2),
         ([3, 14, 15, 64], [3, 3], 160, [1, 1], Padding::Same, 1),
+        ([3, 20, 21, 40], [3, 3], 48, [1, 1], Padding::Same, 1),
     ]
     .map(|(input, kernel, out_c, strides, padding, groups)| {
         Conv2d::new(input, kernel, out_c, strides, [1, 1], padding, groups).unwrap()
@@ -413,7 +414,11 @@ fn winograds_way_agrees_with_the_reference() {
         let pool = Pool2d::new([batch, g.out_h, g.out_w, out_c], [2, 2], [2, 2], Padding::Valid).ok();
         let want = reference::conv_forward(&g, &x, &kernel, None);
         // The bound on the error, relative to the largest sum.
-        let size = want.iter().fold(0f32, |most, y| most.max(y.abs()));
+        let largest = |values: &[f32]| values.iter().fold(1f32, |most, value| most.max(value.abs()));
+        let size = largest(&want);
+        let dy = draws.floats(g.output_len());
+        let want_dx = reference::conv_backward_data(&g, &dy, &kernel);
+        let dx_size = largest(&want_dx);
         let finish = |(i, y): (usize, &f32)| {
             let y = y * if scaled { scale[i % out_c] } else { 1.0 } + bias[i % out_c] + if sum { old[i] } else { 0.0 };
             if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
@@ -425,6 +430,16 @@ fn winograds_way_agrees_with_the_reference() {
             g.forward_packed(&x, &kernel, Some(&packed), epilogue, &mut y, &workspace);
             for (got, want) in y.iter().zip(want.iter().enumerate().map(finish)) {
                 assert!((got - want).abs() <= 1e-5 * size, "{got} where {want} was expected for {g:?}");
+            }
+            if let Some(turned) = g.turned().filter(Conv2d::is_winograd) {
+                let packed = Packed::new(g.turned_kernel(true), &kernel);
+                let mut dx = vec![f32::NAN; x.len()];
+                let epilogue = Epilogue { gate: Some(&x), ..Epilogue::default() };
+                turned.forward_packed(&dy, &kernel, Some(&packed), epilogue, &mut dx, &workspace);
+                let want = want_dx.iter().zip(&x).map(|(dx, x)| if *x > 0.0 { *dx } else { 0.0 });
+                for (got, want) in dx.iter().zip(want) {
+                    assert!((got - want).abs() <= 1e-5 * dx_size, "{got} where {want} was expected for {g:?}");
+                }
             }
             if let Some(pool) = pool.filter(|_| !sum) {
                 let (mut want, mut pooled) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.output_len()]);

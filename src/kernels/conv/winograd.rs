@@ -10,12 +10,12 @@
 //! and used up, and what the next tile reads and writes is asked for while one is turned.
 
 use super::{Conv2d, Epilogue};
-use crate::kernels::packed::Packed;
+use crate::kernels::packed::{Layout, Packed};
 use crate::kernels::product::product_at;
 use crate::kernels::scratch::{Aligned, LINE, Scratch};
 use crate::kernels::simd::{Isa, Lanes, Work};
 use crate::kernels::tile::{End, Reading, Sizes, Start, split};
-use crate::runtime::{Workspace, threads};
+use crate::runtime::{Workspace, threads, winograd_allowed};
 use std::ops::Range;
 
 /// Cells of a side of an output tile, ...
@@ -32,6 +32,8 @@ const LEAST_CELLS: usize = 384;
 /// ... and if the turned kernel, which has four times as many values, has more than this for each output cell, reading it
 /// takes longer than it saves.
 const VALUES_PER_CELL: usize = 1 << 15;
+/// With fewer cells, turning a kernel takes as long as it saves if the kernel is used once.
+const LEAST_CELLS_AT_ONCE: usize = 1024;
 /// A turned kernel of so many values is read again for every few tiles, which a thread works on from first to last: what
 /// is between, up to so many values, stays in its core's second-level cache, ...
 const SMALL_KERNEL: usize = if cfg!(test) { POINTS * 48 * 48 } else { 5 << 19 };
@@ -66,7 +68,7 @@ struct Out(*mut f32, usize);
 unsafe impl Sync for Out {}
 
 impl Conv2d {
-    /// Whether Winograd's way is possible and pays.
+    /// Whether Winograd's way is possible, and pays with a turned kernel that is kept.
     pub(super) fn is_winograd(&self) -> bool {
         let sizes = [self.kernel_h, self.kernel_w, self.stride_h, self.stride_w, self.dilation_h, self.dilation_w];
         sizes == [3, 3, 1, 1, 1, 1]
@@ -74,6 +76,16 @@ impl Conv2d {
             && self.in_c.min(self.out_c) >= LEAST_CHANNELS
             && self.positions() >= LEAST_CELLS
             && self.turned_kernel_len() <= VALUES_PER_CELL * self.positions()
+    }
+
+    /// Whether it is allowed, and pays although the kernel must be turned first.
+    pub(super) fn is_winograd_at_once(&self) -> bool {
+        winograd_allowed() && self.is_winograd() && self.positions() >= LEAST_CELLS_AT_ONCE
+    }
+
+    /// The turned kernel, of the forward pass or (rotated) of the gradient by the input.
+    pub(super) fn turned_kernel(&self, rotated: bool) -> Layout {
+        Layout::Winograd { in_c: self.in_c, out_c: self.out_c, rotated }
     }
 
     /// Rows and columns of tiles.
@@ -300,9 +312,7 @@ impl Work for TurnBack<'_> {
         let TurnBack { g, sums, tiles, epilogue, y } = self;
         let ([rows, cols], c) = (g.tiles(), g.out_c);
         assert!(tiles.len() * g.sums_len() <= sums.len(), "a tile reads outside of its sums");
-        assert!(
-            epilogue.bias.is_none_or(|bias| bias.len() == c) && epilogue.scale.is_none_or(|scale| scale.len() == c)
-        );
+        epilogue.check(c, g.output_len());
         for (i, tile) in tiles.enumerate() {
             let (image, row, col) = (tile / (rows * cols), tile / cols % rows * TILE, tile % cols * TILE);
             let (height, width) = ((g.out_h - row).min(TILE), (g.out_w - col).min(TILE));
@@ -327,9 +337,12 @@ impl Work for TurnBack<'_> {
                     if epilogue.pool.is_none() {
                         for dy in 0..TILE {
                             for dx in TILE..2 * TILE {
-                                // Where the next tile is stored.
+                                // Where the next tile is stored, and its gate.
                                 let cell = (image * g.out_h + row + dy) * g.out_w + col + dx;
                                 L::prefetch(y.wrapping_add(cell * c + channel));
+                                if let Some(gate) = epilogue.gate {
+                                    L::prefetch(gate.as_ptr().wrapping_add(cell * c + channel));
+                                }
                             }
                         }
                     }
@@ -357,7 +370,12 @@ impl Work for TurnBack<'_> {
                             if epilogue.sum {
                                 result = result.add(L::load_part(to, mask));
                             }
-                            epilogue.rectified(result).store_part(to, mask);
+                            let mut result = epilogue.rectified(result);
+                            if let Some(gate) = epilogue.gate {
+                                let gate = gate.as_ptr().add(cell * c + channel);
+                                result = result.where_above_zero(L::load_part(gate, mask));
+                            }
+                            result.store_part(to, mask);
                         }
                     }
                 }
