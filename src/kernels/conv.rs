@@ -459,6 +459,7 @@ impl Conv2d {
         let isa = Isa::get();
         match (plan::weights(self, isa), self.shares()) {
             (plan::Weights::Depthwise, _) => self.depthwise_weights(isa, x, dy, dkernel, dbias, workspace),
+            (plan::Weights::Winograd, _) => self.winograd_weights(isa, x, dy, dkernel, dbias, workspace),
             (plan::Weights::Product, Shares::Lines(_)) => self.sum_weights(isa, x, dy, dkernel, dbias, workspace),
             (plan::Weights::Product, Shares::Rows(_)) => {
                 self.sum_weights(isa, x, dy, dkernel, &mut [], workspace);

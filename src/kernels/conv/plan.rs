@@ -83,6 +83,8 @@ pub(super) enum Weights<'a> {
     Depthwise,
     /// As the forward pass.
     Wide(Wide<'a>),
+    /// Winograd's way.
+    Winograd,
     /// A matrix product for each tap: many channels.
     Taps(Taps<'a>),
     /// A matrix product.
@@ -93,6 +95,7 @@ pub(super) fn weights(g: &Conv2d, isa: Isa) -> Weights<'_> {
     match Wide::of(g, isa) {
         _ if g.is_depthwise() => Weights::Depthwise,
         Some(wide) => Weights::Wide(wide),
+        None if g.is_winograd_by_weights() => Weights::Winograd,
         None => Taps::of(g, isa).map_or(Weights::Product, Weights::Taps),
     }
 }
@@ -121,6 +124,7 @@ impl Plan {
         let weights = match weights(g, isa) {
             Weights::Depthwise => depthwise(g),
             Weights::Wide(wide) => widened(&wide, &sums(&wide.wide)),
+            Weights::Winograd => WINOGRAD.to_string(),
             Weights::Taps(_) => taps(g),
             Weights::Product => sums(g),
         };

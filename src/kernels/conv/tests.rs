@@ -395,7 +395,7 @@ fn winograds_way_agrees_with_the_reference() {
     let workspace = Workspace::new();
     for case in 0..40 {
         let [h, w] = [0; 2].map(|_| 3 + draws.below(24));
-        let [in_c, out_c] = [0; 2].map(|_| 32 + draws.below(40));
+        let [in_c, out_c] = [0; 2].map(|_| 16 + draws.below(56));
         let window = |n: usize, draws: &mut Draws| match case % 4 {
             // Windows that hang over, or lie wholly in the padding.
             0 => Window { out: 1 + draws.below(n + 6), before: draws.below(8), after: 0 },
@@ -403,7 +403,8 @@ fn winograds_way_agrees_with_the_reference() {
             _ => Window { out: n, before: 1, after: 1 },
         };
         let windows = [window(h, &mut draws), window(w, &mut draws)];
-        let batch = 400usize.div_ceil(windows[0].out * windows[1].out) + draws.below(2);
+        let least = 400.max((1 << 23) / (18 * in_c * out_c) + 1);
+        let batch = least.div_ceil(windows[0].out * windows[1].out) + draws.below(2);
         let g = Conv2d::with_windows([batch, h, w, in_c], [3, 3], out_c, [1, 1], [1, 1], windows, 1).unwrap();
         let (x, kernel) = (draws.floats(g.input_len()), draws.floats(g.kernel_len()));
         let (scale, bias, old) = (draws.floats(out_c), draws.floats(out_c), draws.floats(g.output_len()));
@@ -419,6 +420,12 @@ fn winograds_way_agrees_with_the_reference() {
         let dy = draws.floats(g.output_len());
         let want_dx = reference::conv_backward_data(&g, &dy, &kernel);
         let dx_size = largest(&want_dx);
+        let start = draws.floats(kernel.len());
+        let mut want_dkernel = reference::conv_backward_weights(&g, &x, &dy);
+        let dkernel_size = largest(&want_dkernel);
+        reduce::add(&mut want_dkernel, &start);
+        let want_dbias: Vec<f32> =
+            (0..out_c).map(|o| 1.0 + dy.iter().skip(o).step_by(out_c).sum::<f32>()).collect();
         let finish = |(i, y): (usize, &f32)| {
             let y = y * if scaled { scale[i % out_c] } else { 1.0 } + bias[i % out_c] + if sum { old[i] } else { 0.0 };
             if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }
@@ -441,6 +448,12 @@ fn winograds_way_agrees_with_the_reference() {
                     assert!((got - want).abs() <= 1e-5 * dx_size, "{got} where {want} was expected for {g:?}");
                 }
             }
+            let (mut dkernel, mut dbias) = (start.clone(), vec![1.0; out_c]);
+            g.winograd_weights(Isa::get(), &x, &dy, &mut dkernel, &mut dbias, &workspace);
+            for (got, want) in dkernel.iter().zip(&want_dkernel) {
+                assert!((got - want).abs() <= 1e-5 * dkernel_size, "{got} where {want} was expected for {g:?}");
+            }
+            assert_close(&dbias, &want_dbias, 1e-5);
             if let Some(pool) = pool.filter(|_| !sum) {
                 let (mut want, mut pooled) = (vec![f32::NAN; pool.output_len()], vec![f32::NAN; pool.output_len()]);
                 pool.max_forward(&y, &mut want);
