@@ -424,8 +424,7 @@ fn winograds_way_agrees_with_the_reference() {
         let mut want_dkernel = reference::conv_backward_weights(&g, &x, &dy);
         let dkernel_size = largest(&want_dkernel);
         reduce::add(&mut want_dkernel, &start);
-        let want_dbias: Vec<f32> =
-            (0..out_c).map(|o| 1.0 + dy.iter().skip(o).step_by(out_c).sum::<f32>()).collect();
+        let want_dbias: Vec<f32> = (0..out_c).map(|o| 1.0 + dy.iter().skip(o).step_by(out_c).sum::<f32>()).collect();
         let finish = |(i, y): (usize, &f32)| {
             let y = y * if scaled { scale[i % out_c] } else { 1.0 } + bias[i % out_c] + if sum { old[i] } else { 0.0 };
             if relu { y.clamp(0.0, most.unwrap_or(f32::INFINITY)) } else { y }

@@ -15,15 +15,20 @@ use crate::kernels::{reduce, vectorised};
 use crate::runtime::{Workspace, threads};
 use std::ops::Range;
 
-/// The largest turned kernel: the sums of a piece stay in the second-level cache.
-const LARGEST_KERNEL: usize = POINTS * 64 * 64;
-/// What is between, of some rows of tiles, has so many values about.
+/// The largest turned kernel: the sums of a piece stay in a core's caches.
+const LARGEST_KERNEL: usize = POINTS * 128 * 128;
+/// What is between, of some rows of tiles, has so many values at least, ...
 const BAND: usize = 1 << 17;
+/// ... and so many for each sum of a kernel, which is read and stored for each of these bands.
+const VALUES_PER_SUM: usize = 8;
+/// Pieces of fewer tiles than twice the channels would spend too much time on their sums, but there are so many at least.
+const LEAST_PIECES: usize = 4;
 
 impl Conv2d {
     /// Whether that is allowed, possible and pays.
     pub(in crate::kernels::conv) fn is_winograd_by_weights(&self) -> bool {
-        self.is_winograd_at_once() && self.turned_kernel_len() <= LARGEST_KERNEL
+        let enough = self.batch * self.tiles().iter().product::<usize>() >= self.in_c.max(self.out_c);
+        self.is_winograd_at_once() && self.turned_kernel_len() <= LARGEST_KERNEL && enough
     }
 
     /// Adds the gradients by the kernel and, where its place is not empty, by the bias.
@@ -36,8 +41,10 @@ impl Conv2d {
         dbias: &mut [f32],
         workspace: &Workspace,
     ) {
-        let rows = self.batch * self.tiles()[0];
-        let piece = rows.div_ceil(pieces(self.flops()).min(MAX_PARTIAL));
+        let [rows, cols] = self.tiles();
+        let rows = self.batch * rows;
+        let most = (rows * cols / (2 * self.in_c.max(self.out_c))).clamp(LEAST_PIECES, MAX_PARTIAL);
+        let piece = rows.div_ceil(pieces(self.flops()).min(most));
         let mut sums = workspace.take(self.turned_kernel_len());
         sums.fill(0.0);
         sum_of_parts([&mut sums, dbias], rows, piece, workspace, |rows, [sums, dbias]| {
@@ -51,7 +58,8 @@ impl Conv2d {
     fn sum_of_rows(&self, isa: Isa, x: &[f32], dy: &[f32], rows: Range<usize>, sums: &mut [f32], dbias: &mut [f32]) {
         let [in_image, cols] = self.tiles();
         let (turned_len, grads_len) = (self.turned_len(), self.sums_len());
-        let most = (BAND / (cols * (turned_len + grads_len))).max(1);
+        let values = BAND.max(VALUES_PER_SUM * self.turned_kernel_len());
+        let most = (values / (cols * (turned_len + grads_len))).max(1);
         let mut memory = Scratch::take(most * cols * (turned_len + grads_len));
         for band in split(rows.len(), most) {
             let band = rows.start + band.start..rows.start + band.end;
