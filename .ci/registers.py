@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Whether sums stay in registers: `.ci/registers.py PROGRAM`, for a program of the release profile with AVX-512 kernels.
+"""Whether kernels are what was meant: `.ci/registers.py PROGRAM`, for a program of the release profile with AVX-512 kernels.
 
 A loop behind a kernel's inner one, over sums that the compiler does not unroll, keeps them in memory everywhere: each
 multiply-add then loads and stores one, and takes three times as long. No test of values sees that. This looks at each short
 loop of multiply-adds on whole vectors and counts those whose result goes to the stack at once; it needs objdump.
+
+And an operation on vectors that is called where it is used in a closure, which has not the instruction set of the function
+around it, is a function of its own then, whose operands go through memory: there must be none.
 """
 
 import re
@@ -16,15 +19,16 @@ MOST = 5  # stores
 
 
 def functions(program):
-    """The instructions of each function of the AVX-512 kernels, as (address, text)."""
+    """The instructions of each function of the AVX-512 kernels, as (address, text), and operations that are functions."""
     text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", program], capture_output=True, text=True, check=True).stdout
     name, found = None, {}
+    called = re.findall(r"^[0-9a-f]+ <(.*simd\.\.(?:avx512|avx2)\.\..*simd\.\.Lanes.*)>:", text, re.MULTILINE)
     for line in text.splitlines():
         if head := re.match(r"([0-9a-f]+) <(.*)>:", line):
             name = f"{head[2]} at {head[1]}" if "simd6avx5123run" in head[2] else None
         elif name and (code := re.match(r"\s+([0-9a-f]+):\s+(.*)", line)):
             found.setdefault(name, []).append((int(code[1], 16), code[2]))
-    return found
+    return found, called
 
 
 def loops(code):
@@ -44,7 +48,7 @@ def stored(text, after):
 
 
 def main():
-    kernels = functions(sys.argv[1])
+    kernels, called = functions(sys.argv[1])
     if not kernels:
         sys.exit(f"{sys.argv[1]}: no AVX-512 kernels in it")
     spilled, seen = [], 0
@@ -57,7 +61,8 @@ def main():
                 if stores > MOST:
                     spilled.append(f"{name}: {stores} of {len(sums)} sums go to the stack")
     print(*spilled, f"{seen} loops of multiply-adds, {len(spilled)} with sums in memory", sep="\n")
-    sys.exit(bool(spilled))
+    print(*called, f"{len(called)} operations on vectors that are called", sep="\n")
+    sys.exit(bool(spilled or called))
 
 
 main()

@@ -3,7 +3,7 @@
 //! Predictions, and steps that use a weight several times, are faster with such copies, which take as much memory as
 //! the weights themselves. So all copies of a process together stay within a budget; what does not fit is copied part
 //! by part each time that it is used. Results are the same, but for predictions of convolutions whose kernels no longer fit
-//! as Winograd's way wants them: these are computed in the plain way, which differs in the last digits.
+//! as Winograd's way wants them: some of these are computed in the plain way, which differs in the last digits.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +25,8 @@ fn budget() -> &'static AtomicUsize {
 /// 256 MiB, or what the environment variable `CORNU_WEIGHT_COPIES` says, in MiB. Copies that are too much already are
 /// given back when their weights are used next.
 ///
-/// Results do not depend on it but for predictions in [Winograd's way](super::set_winograd), for which a kernel must have
-/// been copied: without a copy they are made in the plain way and differ in the last digits. Which kernels get the last of
+/// Results do not depend on it but for predictions in [Winograd's way](super::set_winograd), for which the kernels of small
+/// convolutions must have been copied: without a copy these are computed in the plain way and differ in the last digits. Which kernels get the last of
 /// the budget depends on who comes first, so where it does not suffice for all, this may change from run to run and with
 /// the number of threads; `set_winograd(false)` rules that out.
 ///

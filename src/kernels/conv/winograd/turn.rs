@@ -114,8 +114,7 @@ impl<const N: usize> Cells<N> {
                 }
             }
             for dx in 0..SEEN {
-                // By index: `map` on the lines would copy all of them.
-                let points = turn::<L, N>(std::array::from_fn(|dy| turned[dy][dx]));
+                let points = turn::<L, N>(column(&turned, dx));
                 for (dy, value) in points.into_iter().enumerate() {
                     let to = to.add((dy * SEEN + dx) * self.c);
                     if WHOLE { value.store(to) } else { value.store_part(to, mask) }
@@ -123,6 +122,12 @@ impl<const N: usize> Cells<N> {
             }
         }
     }
+}
+
+/// A column of some rows. By index: `map` on the rows would copy all of them to memory.
+#[inline(always)]
+fn column<L: Copy, const N: usize, const M: usize>(rows: &[[L; M]; N], at: usize) -> [L; N] {
+    std::array::from_fn(|row| rows[row][at])
 }
 
 /// How a row or a column of cells is turned.
@@ -264,12 +269,12 @@ impl Results<'_> {
             }
             if let Some(pool) = &epilogue.pool {
                 // The windows are 2 x 2, and whole ones of these results, since tiles begin at even rows and columns.
-                let column = |dx: usize| {
-                    turn_back::<L>(std::array::from_fn(|dy| lines[dy][dx]))
-                        .map(|y| epilogue.rectified(y.mul_add(scale, bias)))
-                };
                 for dx in (0..TILE).step_by(2) {
-                    let (left, right) = (column(dx), column(dx + 1));
+                    let mut left = turn_back::<L>(column(&lines, dx));
+                    let mut right = turn_back::<L>(column(&lines, dx + 1));
+                    for result in left.iter_mut().chain(&mut right) {
+                        *result = epilogue.rectified(result.mul_add(scale, bias));
+                    }
                     for dy in (0..TILE).step_by(2) {
                         if dy + 1 < height && dx + 1 < width {
                             let (row, col) = ((row + dy) / 2, (col + dx) / 2);
@@ -292,7 +297,7 @@ impl Results<'_> {
                 }
             }
             for dx in 0..TILE {
-                let results = turn_back::<L>(std::array::from_fn(|dy| lines[dy][dx]));
+                let results = turn_back::<L>(column(&lines, dx));
                 for (dy, result) in results.into_iter().enumerate() {
                     if dy >= height || dx >= width {
                         continue;

@@ -59,7 +59,7 @@ impl Conv2d {
         let [in_image, cols] = self.tiles();
         let (turned_len, grads_len) = (self.turned_len(), self.sums_len());
         let values = BAND.max(VALUES_PER_SUM * self.turned_kernel_len());
-        let most = (values / (cols * (turned_len + grads_len))).max(1);
+        let most = (values / (cols * (turned_len + grads_len))).clamp(1, rows.len().max(1));
         let mut memory = Scratch::take(most * cols * (turned_len + grads_len));
         for band in split(rows.len(), most) {
             let band = rows.start + band.start..rows.start + band.end;
