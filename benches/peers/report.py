@@ -27,7 +27,8 @@ GROUPS = {
     "memory": ("Memory", "The peak of a process that trains LeNet-5 for an epoch, less the images and classes that it holds: "
                "the program, its libraries and what training needs.", "log"),
     "gemm": ("Matrix products", "M x N x K, row-major.", "linear"),
-    "conv_forward": ("Convolutions forward", "With bias. The shapes are in `benches/peers/shapes.json`.", "linear"),
+    "conv_forward": ("Convolutions forward", "With bias. The shapes are in `benches/peers/shapes.json`. Operations are counted as of a "
+                     "direct convolution, also where cornu takes Winograd's way, which needs fewer.", "linear"),
     "conv_step": ("Convolutions forward and backward", "Counted as three times the work of forward.", "linear"),
 }
 UNITS = {"us": "µs"}

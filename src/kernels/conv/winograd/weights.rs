@@ -64,6 +64,7 @@ impl Conv2d {
         for band in split(rows.len(), most) {
             let band = rows.start + band.start..rows.start + band.end;
             if !dbias.is_empty() {
+                // A row of tiles is four lines, or those that are left of an image.
                 let first = |row: usize| {
                     let line = row / in_image * self.out_h + (row % in_image * TILE).min(self.out_h);
                     line * self.out_w * self.out_c
