@@ -3,8 +3,9 @@
 //! An output of 4 x 4 cells is computed from 6 x 6 cells of the input: both sides and the kernel are turned (by sums with
 //! small factors) into 36 numbers for each channel, and between those there are 36 matrix products over the channels,
 //! instead of 9 for each of 16 cells (Lavin & Gray, *Fast algorithms for convolutional neural networks*, 2016). The
-//! turned kernel is made once for each version of the weights and kept. Since the factors are not 1, results differ from
-//! those of other ways by some more rounding errors: see the tests for how much.
+//! turned kernel is made once for each version of the weights and kept for predictions, and for each pass of training. The
+//! gradient by the input is such a convolution as well, the one by the kernel is in [`weights`]. Since the factors are not
+//! 1, rounding errors are larger than those of other ways: [`set_winograd`](crate::runtime::set_winograd) says how much.
 //!
 //! There is much more to move than to multiply, so what is between lies tile by tile, in the order in which it is made
 //! and used up, and what the next tile reads and writes is asked for while one is turned.
