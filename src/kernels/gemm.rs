@@ -17,7 +17,7 @@ use super::packed::Packed;
 use super::product::{DEPTH, Panels, Source, Transpose, WIDTH, product, product_at};
 use super::scratch::Scratch;
 use super::simd::Isa;
-use super::tile::{End, Reading, Sizes, Start, split};
+use super::tile::{End, Out, Reading, Sizes, Start, split};
 use crate::runtime::threads;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -336,12 +336,6 @@ fn column_blocks(isa: Isa, n: usize, tasks: usize) -> SmallVec<[Range<usize>; MO
     let block = |i: usize| [i, i + 1].map(|i| (n.div_ceil(wide) * i / tasks * wide).min(n));
     (0..tasks).map(block).map(|[first, end]| first..end).collect()
 }
-
-/// A pointer that tasks share, and the number of values from there on.
-struct Out(*mut f32, usize);
-
-// SAFETY: whoever uses the pointer says why no two threads use the same values.
-unsafe impl Sync for Out {}
 
 /// With at most this many rows, the threads share columns instead of rows: then they copy nothing twice.
 const SHARED_ROWS: usize = 256;

@@ -8,6 +8,7 @@ use super::tile::Sizes;
 use super::vectorised;
 use crate::runtime::{Workspace, threads};
 use std::ops::Range;
+use std::slice::ChunksExactMut;
 
 /// Which values of a weight are a right operand, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +150,8 @@ impl Packed {
     pub(super) fn take(layout: Layout, values: &[f32], workspace: &Workspace) -> Self {
         let mut packed = Packed { layout, isa: Isa::get(), values: Aligned::take(layout.values(), workspace) };
         let isa = packed.isa;
-        threads::for_each(&mut packed.groups_mut(), |group, panels| layout.copy(isa, values, group, panels));
+        let mut groups: Vec<_> = packed.groups_mut().collect();
+        threads::for_each(&mut groups, |group, panels| layout.copy(isa, values, group, panels));
         packed
     }
 
@@ -168,15 +170,15 @@ impl Packed {
     /// As [`new`](Self::new).
     pub(crate) fn renew(&mut self, from: &[f32]) {
         let (layout, isa) = (self.layout, self.isa);
-        for (group, panels) in self.groups_mut().into_iter().enumerate() {
+        for (group, panels) in self.groups_mut().enumerate() {
             layout.copy(isa, from, group, panels);
         }
     }
 
     /// The panels of each group.
-    fn groups_mut(&mut self) -> Vec<&mut [f32]> {
+    fn groups_mut(&mut self) -> ChunksExactMut<'_, f32> {
         let len = self.values.len() / self.layout.groups();
-        self.values.chunks_exact_mut(len.max(1)).collect()
+        self.values.chunks_exact_mut(len.max(1))
     }
 
     /// The operand of a group.

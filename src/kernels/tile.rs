@@ -101,6 +101,12 @@ pub(super) struct Right<'a> {
     pub cols: usize,
 }
 
+/// Where several threads write: a pointer, and the number of values from there on.
+pub(super) struct Out(pub *mut f32, pub usize);
+
+// SAFETY: whoever uses the pointer says why no two threads use the same values.
+unsafe impl Sync for Out {}
+
 /// The largest tiles of an instruction set: they fill its registers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {

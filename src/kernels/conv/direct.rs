@@ -12,7 +12,7 @@ use crate::kernels::pool::Pool2d;
 use crate::kernels::product::{Panels, Source};
 use crate::kernels::scratch::Scratch;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile_at};
+use crate::kernels::tile::{End, Left, Out, Reading, Right, Sizes, Start, split, tile_at};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -79,12 +79,6 @@ pub(super) fn turned_panels(
     }
     panels
 }
-
-/// A pointer that pieces share, and the number of values from there on.
-struct Out(*mut f32, usize);
-
-// SAFETY: whoever uses the pointer says why no two threads use the same values.
-unsafe impl Sync for Out {}
 
 impl Windows<'_> {
     fn compute(&self, isa: Isa, panels: &[Panel], end: End, y: &mut [f32], y_step: usize) {

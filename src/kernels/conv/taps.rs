@@ -13,7 +13,7 @@ use super::{Conv2d, MAX_PIECES, Shares};
 use crate::kernels::reduce;
 use crate::kernels::scratch::{Aligned, LINE, Scratch};
 use crate::kernels::simd::{Isa, Lanes, Work};
-use crate::kernels::tile::{End, Left, Reading, Right, Sizes, Start, split, tile};
+use crate::kernels::tile::{End, Left, Out, Reading, Right, Sizes, Start, split, tile};
 use crate::runtime::{Workspace, threads};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -23,12 +23,6 @@ use std::ops::Range;
 const POSITIONS: usize = 192;
 /// With fewer channels, the rows of several taps make better tiles; copying costs too much as well.
 const CHANNELS: usize = 32;
-
-/// A pointer that pieces share, and the number of values from there on.
-struct Out(*mut f32, usize);
-
-// SAFETY: whoever uses the pointer says why no two threads use the same values.
-unsafe impl Sync for Out {}
 
 /// How the copies of a convolution lie in memory.
 pub(super) struct Taps<'a> {

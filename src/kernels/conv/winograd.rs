@@ -18,7 +18,7 @@ use crate::kernels::packed::{Layout, Packed};
 use crate::kernels::product::product_at;
 use crate::kernels::scratch::{Aligned, LINE, Scratch};
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{End, Reading, Sizes, Start, split};
+use crate::kernels::tile::{End, Out, Reading, Sizes, Start, split};
 use crate::runtime::{Workspace, threads, winograd_allowed};
 use std::ops::Range;
 use turn::{Turn, TurnBack};
@@ -67,12 +67,6 @@ pub(in crate::kernels) fn factors(point: usize) -> [f32; 9] {
     let (row, col) = (KERNEL[point / SEEN], KERNEL[point % SEEN]);
     std::array::from_fn(|tap| (row[tap / 3] * col[tap % 3]) as f32)
 }
-
-/// A pointer that pieces share, and the number of values from there on.
-struct Out(*mut f32, usize);
-
-// SAFETY: whoever uses the pointer says why no two threads use the same values.
-unsafe impl Sync for Out {}
 
 impl Conv2d {
     /// Whether Winograd's way is possible, and pays with a turned kernel that is kept.

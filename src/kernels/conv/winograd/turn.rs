@@ -276,8 +276,8 @@ impl Results<'_> {
                         *result = epilogue.rectified(result.mul_add(scale, bias));
                     }
                     for dy in (0..TILE).step_by(2) {
-                        if dy + 1 < height && dx + 1 < width {
-                            let (row, col) = ((row + dy) / 2, (col + dx) / 2);
+                        let (row, col) = ((row + dy) / 2, (col + dx) / 2);
+                        if row < pool.out_h && col < pool.out_w {
                             let cell = (image * pool.out_h + row) * pool.out_w + col;
                             let upper = left[dy].larger(right[dy]);
                             let lower = left[dy + 1].larger(right[dy + 1]);

@@ -50,7 +50,7 @@ impl Conv2d {
         sum_of_parts([&mut sums, dbias], rows, piece, workspace, |rows, [sums, dbias]| {
             self.sum_of_rows(isa, x, dy, rows, sums, dbias);
         });
-        threads::for_each_chunk(dkernel, self.in_c * self.out_c, |tap, dkernel| turn_back(&sums, tap, dkernel));
+        threads::for_each_chunk(dkernel, self.in_c * self.out_c, |tap, dkernel| turn_kernel_back(&sums, tap, dkernel));
         workspace.give(sums);
     }
 
@@ -86,7 +86,7 @@ impl Conv2d {
 }
 
 /// Adds to the gradient by a tap what the sums of all points give.
-fn turn_back(sums: &[f32], tap: usize, dkernel: &mut [f32]) {
+fn turn_kernel_back(sums: &[f32], tap: usize, dkernel: &mut [f32]) {
     let len = dkernel.len();
     vectorised(
         #[inline(always)]
